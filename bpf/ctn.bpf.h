@@ -1,0 +1,94 @@
+/* Prelude of every BPF source: the core's maps, and the look-ups and counters all hooks share. */
+#ifndef CTNBPF_BPF_CTN_BPF_H
+#define CTNBPF_BPF_CTN_BPF_H
+
+#include "vmlinux.h"
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+#include "ctnbpf/abi.h"
+
+#define EAGAIN 11
+
+/* Settings and bindings. In a section of its own: addressed directly, without a look-up, and the
+ * control plane maps it as one struct. */
+struct ctn_core core SEC(".data.core");
+
+/* The containers, by slot; sized at load. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct ctn_node);
+} nodes SEC(".maps");
+
+/* Names and dates, by slot. No program reads it; it is here so that one object has all maps. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct ctn_info);
+} infos SEC(".maps");
+
+/* Heads of the name index: slot, or 0. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, __u64);
+} name_index SEC(".maps");
+
+static __always_inline struct ctn_node *node_of(__u32 slot) {
+  return bpf_map_lookup_elem(&nodes, &slot);
+}
+
+static __always_inline void count_miss(enum ctn_miss what) {
+  __sync_fetch_and_add(&core.misses[what], 1);
+}
+
+/* --- counters -------------------------------------------------------------------------------- */
+
+#define CTN_CAS_TRIES 16
+
+/* Adds one to *held if that keeps it within limit; one step, so *held is never seen above it.
+ * After CTN_CAS_TRIES lost races it adds first and looks then: still never more charged than the
+ * limit, but for an instant a reader may see the number it is about to take back. */
+static __always_inline bool counter_try_charge(__u64 *held, __u64 limit) {
+  if (limit == CTN_UNLIMITED) {
+    __sync_fetch_and_add(held, 1);
+    return true;
+  }
+  __u64 old = *(volatile __u64 *)held;
+  for (int i = 0; i < CTN_CAS_TRIES; i++) {
+    if (old >= limit) return false;
+    __u64 seen = __sync_val_compare_and_swap(held, old, old + 1);
+    if (seen == old) return true;
+    old = seen;
+  }
+  if (__sync_fetch_and_add(held, 1) < limit) return true;
+  __sync_fetch_and_add(held, -1);
+  return false;
+}
+
+/* Takes one off *held and raises *peak to what it was. A maximum of *held is followed by a decrement
+ * or is its value now, so recording it here costs the charging side nothing, and a charge that is
+ * reverted leaves no trace. Losing CTN_CAS_TRIES races to other raisers can only happen while they
+ * raise it too. */
+static __always_inline void counter_uncharge_peak(__u64 *held, __u64 *peak) {
+  __u64 was = __sync_fetch_and_add(held, -1);
+  __u64 high = *(volatile __u64 *)peak;
+  for (int i = 0; i < CTN_CAS_TRIES && high < was; i++) {
+    __u64 seen = __sync_val_compare_and_swap(peak, high, was);
+    if (seen == high) break;
+    high = seen;
+  }
+}
+
+#include "tasks.bpf.h"
+
+#endif

@@ -1,0 +1,95 @@
+/* Membership: which container a task record counts for, and how that changes.
+ *
+ * A task counts in its container's `population` as one record from fork until its task_struct is
+ * freed, and as one live task until it exits. A container leaves the tree only without live tasks,
+ * and its slot is used again only without records and after a grace period.
+ *
+ * Two CPUs may change one record: the mover against the task's own fork, exit and reaping. Every
+ * step is an exchange on one word, done so that whoever loses takes back what it counted. */
+#ifndef CTNBPF_BPF_MEMBERSHIP_BPF_H
+#define CTNBPF_BPF_MEMBERSHIP_BPF_H
+
+#include "ctn.bpf.h"
+#include "numtasks/numtasks.bpf.h"
+
+static __always_inline void population_add(__u32 slot, __s64 delta) {
+  if (slot < CTN_MAX_HIER) return; /* roots are not counted: see abi.h */
+  struct ctn_node *node = node_of(slot);
+  if (node) __sync_fetch_and_add(&node->population, delta);
+}
+
+#define ONE_TASK ((__s64)(CTN_ONE_LIVE | CTN_ONE_RECORD))
+
+/* Gives `child` the forker's containers. The forker may be moved on another CPU meanwhile; counting
+ * first and looking again then makes sure that a container we entered still had a live task (the
+ * forker) when we were counted, so it cannot have been removed under us. Whether the child ends up
+ * before or after the move is settled in on_newtask. */
+static __always_inline void inherit(struct ctn_task *child, const struct ctn_task *forker) {
+  for (int h = 0; h < CTN_MAX_HIER; h++) {
+    const volatile __u32 *word = &forker->slot[h];
+    for (int tries = 0; tries < 8; tries++) {
+      __u32 slot = *word & ~CTN_EXITED;
+      if (slot < CTN_MAX_HIER) break;
+      population_add(slot, ONE_TASK);
+      if ((*word & ~CTN_EXITED) == slot) {
+        child->slot[h] = slot;
+        break;
+      }
+      population_add(slot, -ONE_TASK);
+    }
+  }
+}
+
+/* The task exits: it stops being live in its containers, once. */
+static __always_inline void leave(struct ctn_task *task) {
+  for (int h = 0; h < CTN_MAX_HIER; h++) {
+    if (!*(volatile __u32 *)&task->slot[h]) continue;
+    __u32 old = __sync_fetch_and_or(&task->slot[h], CTN_EXITED);
+    if (!(old & CTN_EXITED)) population_add(old, -(__s64)CTN_ONE_LIVE);
+  }
+}
+
+/* The task_struct goes: give back all that is still counted, and the record. */
+static __always_inline void forget(const struct task_struct *task, struct ctn_task *record) {
+  numtasks_release(record);
+  for (int h = 0; h < CTN_MAX_HIER; h++) {
+    __u32 word = record->slot[h], slot = word & ~CTN_EXITED;
+    if (slot) population_add(slot, word & CTN_EXITED ? -(__s64)CTN_ONE_RECORD : -ONE_TASK);
+  }
+  task_remove(task);
+}
+
+/* Moves one task to `target` in hierarchy `h`; under the writer lock, so there is one mover. */
+static __always_inline enum ctn_move_result move(struct task_struct *task, __u32 h, __u32 target,
+                                                 __u32 *from) {
+  *from = h;
+  h &= CTN_MAX_HIER - 1;
+  if (task->flags & PF_EXITING) return CTN_MOVE_EXITING;
+  /* Not yet woken: the forking CPU may still be making its record. */
+  if (task->__state & TASK_NEW) return CTN_MOVE_NEW;
+  __u32 next = target >= CTN_MAX_HIER ? target : 0;
+  struct ctn_task *record = task_find(task);
+  if (!record) {
+    if (!next) return CTN_MOVE_SAME;
+    record = task_insert(task);
+    if (!record) return CTN_MOVE_FULL;
+  }
+  __u32 old = *(volatile __u32 *)&record->slot[h];
+  if (old & CTN_EXITED) return CTN_MOVE_EXITING;
+  if (old) *from = old;
+  if (old == next) return CTN_MOVE_SAME;
+  population_add(next, ONE_TASK);
+  if (__sync_val_compare_and_swap(&record->slot[h], old, next) != old) {
+    /* Only its exit can have changed it. */
+    population_add(next, -ONE_TASK);
+    return CTN_MOVE_EXITING;
+  }
+  population_add(old, -ONE_TASK);
+  if (core.bound[CTN_NUMTASKS] == h + 1) numtasks_attach(record, old, next);
+  /* An exit that looked before our exchange has not seen the new slot. PF_EXITING is set before the
+   * exit hook looks, so either it finds the slot, or we find the flag; doing both is harmless. */
+  if (*(volatile unsigned int *)&task->flags & PF_EXITING) leave(record);
+  return CTN_MOVED;
+}
+
+#endif

@@ -1,0 +1,37 @@
+/* Probes: on each hook a program that counts its runs. The control plane loads one at a time, makes
+ * its hook fire and reads the counter; only that proves that a hook works (an LSM program loads and
+ * attaches without `bpf` in the LSM list, and never runs). Kept apart from the real programs so that
+ * they carry nothing for it. */
+#include "vmlinux.h"
+
+#include <bpf/bpf_helpers.h>
+
+#include "probe.h"
+
+struct ctn_probe probe SEC(".data.probe");
+
+#define PROBE(name, hook)                    \
+  SEC(hook)                                  \
+  int name(void *ctx) {                      \
+    __sync_fetch_and_add(&probe.runs, 1);    \
+    return 0;                                \
+  }
+
+#define PROBE_GATE(name, hook)                                               \
+  SEC(hook)                                                                  \
+  int name(void *ctx) {                                                      \
+    __sync_fetch_and_add(&probe.runs, 1);                                    \
+    __u32 pid = bpf_get_current_pid_tgid() >> 32;                            \
+    return probe.refuse_pid && pid == probe.refuse_pid ? -11 /* EAGAIN */ : 0; \
+  }
+
+PROBE_GATE(l_task_alloc, "lsm/task_alloc")
+PROBE_GATE(f_task_alloc, "fmod_ret/security_task_alloc")
+PROBE(l_task_free, "lsm/task_free")
+PROBE(f_task_free, "fentry/security_task_free")
+PROBE(f_release, "fentry/release_task")
+PROBE(t_newtask, "tp_btf/task_newtask")
+PROBE(t_exit, "tp_btf/sched_process_exit")
+PROBE(t_task_free, "tp_btf/sched_process_free")
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,40 @@
+/* Iterators over tasks: one prints membership, one moves tasks. Run by the control plane. */
+#include "membership.bpf.h"
+
+struct ctn_move_request move_request SEC(".data.move");
+
+SEC("iter/task")
+int i_walk(struct bpf_iter__task *ctx) {
+  struct task_struct *task = ctx->task;
+  if (!task) return 0;
+  struct ctn_walk_task out = {
+      .tid = task->pid,
+      .tgid = task->tgid,
+      .ppid = task->real_parent->tgid,
+      .uid = task->real_cred->uid.val,
+      .exit_state = task->exit_state,
+      .state = task->__state,
+      .kernel_thread = !!(task->flags & PF_KTHREAD),
+  };
+  bpf_probe_read_kernel(out.comm, sizeof(out.comm), task->comm);
+  struct ctn_task *record = task_find(task);
+  if (record) {
+    out.contained = 1;
+    out.numtasks = record->numtasks;
+    for (int h = 0; h < CTN_MAX_HIER; h++) out.slot[h] = record->slot[h];
+  }
+  bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
+  return 0;
+}
+
+/* When the output buffer is full the kernel shows the same task once more: the second time it is
+ * CTN_MOVE_SAME, so the reader counts what it asked for, not what is reported as moved. */
+SEC("iter/task")
+int i_move(struct bpf_iter__task *ctx) {
+  struct task_struct *task = ctx->task;
+  if (!task) return 0;
+  struct ctn_move_report out = {.tid = task->pid, .tgid = task->tgid};
+  out.result = move(task, move_request.hierarchy, move_request.slot, &out.from);
+  bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
+  return 0;
+}

@@ -1,0 +1,34 @@
+# bpf_object(NAME SOURCE HEADER...): compiles SOURCE for the BPF target and makes its skeleton.
+# Link NAME_skel to include "NAME.skel.h". Every header is a dependency.
+find_program(CLANG NAMES clang REQUIRED)
+find_program(LLVM_STRIP NAMES llvm-strip llvm-strip-14 llvm-strip-19 REQUIRED)
+find_program(BPFTOOL NAMES bpftool PATHS /usr/sbin /sbin REQUIRED)
+
+function(bpf_object name source)
+  set(dir ${CMAKE_BINARY_DIR}/bpf)
+  set(object ${dir}/${name}.bpf.o)
+  set(skeleton ${dir}/${name}.skel.h)
+  add_custom_command(
+    OUTPUT ${object}
+    COMMAND ${CMAKE_COMMAND} -E make_directory ${dir}
+    # v3: 32-bit registers and atomics that return the old value. -idirafter: asm/types.h of the host.
+    COMMAND ${CLANG} -g -O2 -Wall -Werror -target bpf -mcpu=v3 -D__TARGET_ARCH_x86
+            -I${CMAKE_SOURCE_DIR}/vmlinux -I${CMAKE_SOURCE_DIR}/include -I${CMAKE_SOURCE_DIR}/bpf
+            -I${CMAKE_SOURCE_DIR}/subsystems
+            -idirafter /usr/include/${CMAKE_CXX_LIBRARY_ARCHITECTURE}
+            -c ${CMAKE_SOURCE_DIR}/${source} -o ${object}
+    COMMAND ${LLVM_STRIP} -g ${object}
+    DEPENDS ${source} ${ARGN}
+    COMMENT "BPF object ${name}"
+    VERBATIM)
+  add_custom_command(
+    OUTPUT ${skeleton}
+    COMMAND sh -c "${BPFTOOL} gen skeleton ${object} name ${name}_bpf > ${skeleton}"
+    DEPENDS ${object}
+    COMMENT "BPF skeleton ${name}"
+    VERBATIM)
+  add_custom_target(${name}_skel_h DEPENDS ${skeleton})
+  add_library(${name}_skel INTERFACE)
+  target_include_directories(${name}_skel SYSTEM INTERFACE ${dir})
+  add_dependencies(${name}_skel ${name}_skel_h)
+endfunction()

@@ -1,0 +1,198 @@
+/* Records shared by the BPF programs and the control plane.
+ *
+ * This header is read by clang for the BPF target (C) and by the C++ compiler. It holds only
+ * fixed-size types, so one definition serves both; the asserts at its end pin the layout. A change
+ * here that an older binary would misread needs a new CTN_LAYOUT.
+ *
+ * Words: a *slot* is the index of a container in every per-container array. Slots 0 .. 7 are the
+ * roots of hierarchies 0 .. 7, so a task record of zeroes means "in the root of each".
+ * Units are bytes, nanoseconds and plain counts. */
+#ifndef CTNBPF_ABI_H
+#define CTNBPF_ABI_H
+
+#include <linux/types.h>
+
+#define CTN_LAYOUT 1
+#define CTN_MAGIC 0x63746e62 /* "ctnb" */
+
+#define CTN_MAX_HIER 8
+#define CTN_MAX_SUBSYS 16
+/* Containers below a root may nest this deep; every charge walks at most this many levels. */
+#define CTN_MAX_DEPTH 256
+#define CTN_NAME_MAX 255
+#define CTN_HIER_NAME_MAX 63
+#define CTN_UNLIMITED (~0ULL)
+
+/* Load-time settings and their defaults. */
+#define CTN_DEFAULT_CONTAINERS 65536
+#define CTN_DEFAULT_TASKS 131072
+
+/* --- the tree ------------------------------------------------------------------------------ */
+
+enum ctn_state {
+  CTN_FREE = 0,    /* not in use; on the free list or never used */
+  CTN_ACTIVE = 1,  /* in the tree */
+  CTN_REMOVED = 2, /* out of the tree, kept until its last task record, reference and child go */
+};
+
+enum ctn_flag {
+  CTN_NOTIFY_ON_RELEASE = 1 << 0,
+  CTN_TRANSIENT = 1 << 1, /* made by `run`; removed when the run and its tasks are gone */
+};
+
+/* One per slot, a cache line each. The writer lock guards every field but `population` and `refs`,
+ * which BPF programs change with atomics. */
+struct ctn_node {
+  /* Low half: task records that name this slot, from fork until the task_struct is freed.
+   * High half: those of them that have not exited. One atomic changes both. */
+  __u64 population;
+  __u32 refs;   /* references held by subsystems' objects (an open file); they block removal */
+  __u32 parent; /* slot; a root is its own parent */
+  __u32 generation;
+  __u32 flags;
+  __u16 depth; /* root 0 */
+  __u8 hierarchy;
+  __u8 state;
+  __u32 children;     /* containers in the tree right below */
+  __u32 dependants;   /* slots in use whose parent this is, lingering ones included */
+  __u32 name_hash;    /* of (parent, name) */
+  __u32 hash_next;    /* next slot in the same index bucket, or 0; next on the free list */
+  __u32 first_child;  /* 0: none */
+  __u32 next_sibling; /* 0: last */
+  __u32 prev_sibling; /* 0: first */
+  __u32 reserved[2];
+};
+#define CTN_ONE_RECORD 1ULL
+#define CTN_ONE_LIVE (1ULL << 32)
+
+/* Cold data by slot: read to print and to look up a name, never by a BPF program. */
+struct ctn_info {
+  __u64 created_ns;  /* CLOCK_REALTIME */
+  __u64 owner_start; /* transient: start time of the run, in clock ticks since boot */
+  __u32 owner_pid;   /* transient: pid of the run */
+  __u32 reserved;
+  char name[CTN_NAME_MAX + 1];
+};
+
+/* --- hierarchies and the core's settings ---------------------------------------------------- */
+
+struct ctn_hierarchy {
+  __u32 active;
+  __u32 reserved;
+  __u64 created_ns;
+  char name[CTN_HIER_NAME_MAX + 1];
+};
+
+enum ctn_level {
+  CTN_LEVEL_NONE = 0,
+  CTN_LEVEL_ACCOUNTING = 1, /* tracepoints only: counts, no refusals */
+  CTN_LEVEL_FALLBACK = 2,   /* BPF trampolines on security_*: refusals, best effort */
+  CTN_LEVEL_STRICT = 3,     /* BPF LSM */
+};
+
+/* What can be missed or refused for a reason of our own; each is printed by `doctor`. */
+enum ctn_miss {
+  CTN_MISS_TASK_TABLE_FULL, /* forks of contained tasks refused: no room for a task record */
+  CTN_MISS_BACKSTOP_FORK,   /* children the fork gate did not see and newtask put right */
+  CTN_MISS_LATE_EXIT,       /* tasks whose exit was only seen when they were freed */
+  CTN_MISS_NR,
+};
+
+/* The one global of the BPF programs, mapped by the control plane. */
+struct ctn_core {
+  /* read by every program */
+  __u32 magic;
+  __u32 layout;
+  __u8 bound[CTN_MAX_SUBSYS]; /* by subsystem: its hierarchy + 1, or 0 while unbound */
+  __u8 pad0[40];
+  /* written by programs, seldom */
+  __u64 misses[CTN_MISS_NR];
+  __u64 fork_races; /* newtask saw a child whose parent was moved during the fork */
+  /* control plane only, under the writer lock */
+  __u32 dirty; /* a writer is at work, or died at work: rebuild what is derived */
+  __u32 max_containers;
+  __u32 max_tasks;
+  __u32 high_slot;    /* slots from here on were never used */
+  __u32 free_list;    /* slots free for use at once, by hash_next */
+  __u32 quarantine;   /* freed slots that a program may still look at; a grace period frees them */
+  __u32 lingering;    /* how many slots are CTN_REMOVED */
+  __u32 fork_level;   /* enum ctn_level: who refuses forks */
+  __u32 reap_level;   /* enum ctn_level: who sees the reaping of a task; 0: only its freeing */
+  __u32 containers;   /* how many slots are CTN_ACTIVE, roots apart */
+  struct ctn_hierarchy hierarchies[CTN_MAX_HIER];
+};
+
+/* --- tasks ----------------------------------------------------------------------------------- */
+
+/* Tasks (later: files) are found by the address of their kernel object in a table of buckets, one
+ * cache line each. An address hashes to a home bucket and a second one; `home` says how many keys
+ * call this bucket home, `spilled` how many of those lie in their second bucket. So a miss costs
+ * one load where the home is unused, which is the common case for tasks outside all containers.
+ * There is no lock: a key is claimed by compare-and-swap on an empty (0) place, and record i of
+ * bucket b is number b * 7 + i of the record array. Records of empty places are zero. */
+#define CTN_BUCKET_KEYS 7
+struct ctn_bucket {
+  __u32 home;
+  __u32 spilled;
+  __u64 key[CTN_BUCKET_KEYS];
+};
+
+/* Set in a slot word once the task has left that container by exiting. */
+#define CTN_EXITED (1U << 31)
+
+/* One per task that is, or ever was, outside the root of some hierarchy. */
+struct ctn_task {
+  __u32 slot[CTN_MAX_HIER]; /* membership | CTN_EXITED */
+  __u32 numtasks;           /* slot charged for this task, or 0 */
+  __u32 reserved[7];
+};
+
+/* --- what the iterators print ------------------------------------------------------------------ */
+
+struct ctn_walk_task {
+  __u32 tid;
+  __u32 tgid;
+  __u32 ppid; /* tgid of the parent */
+  __u32 uid;
+  __u32 exit_state; /* non-zero: zombie or dead */
+  __u32 state;
+  __u32 kernel_thread;
+  __u32 contained; /* has a record */
+  __u32 slot[CTN_MAX_HIER];
+  __u32 numtasks;
+  char comm[16];
+};
+
+enum ctn_move_result {
+  CTN_MOVED = 0,
+  CTN_MOVE_SAME,    /* was there already */
+  CTN_MOVE_EXITING, /* too late */
+  CTN_MOVE_NEW,     /* still being forked: ask again */
+  CTN_MOVE_FULL,    /* no room for a task record */
+};
+
+struct ctn_move_report {
+  __u32 tid;
+  __u32 tgid;
+  __u32 result; /* enum ctn_move_result */
+  __u32 from;   /* slot it was in */
+};
+
+/* Argument of the move iterator, set under the writer lock. */
+struct ctn_move_request {
+  __u32 hierarchy;
+  __u32 slot; /* target */
+};
+
+#ifdef __cplusplus
+#define CTN_ASSERT static_assert
+#else
+#define CTN_ASSERT _Static_assert
+#endif
+CTN_ASSERT(sizeof(struct ctn_node) == 64, "a node is one cache line");
+CTN_ASSERT(sizeof(struct ctn_bucket) == 64, "a bucket is one cache line");
+CTN_ASSERT(sizeof(struct ctn_task) == 64, "a task record is one cache line");
+CTN_ASSERT(sizeof(struct ctn_info) == 280, "layout");
+CTN_ASSERT(sizeof(struct ctn_walk_task) == 84, "layout");
+
+#endif

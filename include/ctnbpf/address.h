@@ -1,0 +1,34 @@
+/* Addresses of containers, `HIER:/path`, and the rules for names. */
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ctnbpf/result.h"
+
+namespace ctnbpf {
+
+/* A parsed address. `hierarchy` is a hierarchy's name or that of a subsystem bound to it; `path` is
+ * empty for the root. */
+struct Address {
+  std::string hierarchy;
+  std::vector<std::string> path;
+
+  std::string to_string() const;
+};
+
+/* EINVAL: no `HIER:/` in front, or a part that breaks the rules for names. */
+Result<Address> parse_address(std::string_view text);
+
+/* A container's name: 1-255 bytes, no '/', not '.' or '..', no control characters. EINVAL. */
+Result<void> check_container_name(std::string_view name);
+
+/* A hierarchy's name: 1-63 letters, digits, '_', '.' and '-', not starting with '-'. EINVAL. */
+Result<void> check_hierarchy_name(std::string_view name);
+
+/* `text` with control characters and invalid UTF-8 as \xNN and backslash doubled: safe for a
+ * terminal and reversible. */
+std::string printable(std::string_view text);
+
+}  // namespace ctnbpf

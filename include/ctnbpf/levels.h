@@ -1,0 +1,48 @@
+/* What this kernel can do, found by making each hook fire. */
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ctnbpf/abi.h"
+#include "ctnbpf/result.h"
+
+namespace ctnbpf {
+
+/* One program of the probe object and what became of it. */
+struct ProbedHook {
+  const char* program; /* "l_task_alloc": the same name as the real program of that hook */
+  const char* hook;    /* "lsm/task_alloc" */
+  bool works;
+  std::string reason; /* why not; one sentence */
+};
+
+struct Levels {
+  std::vector<ProbedHook> hooks;
+  ctn_level fork = CTN_LEVEL_NONE; /* who refuses forks, and so the level of the whole */
+  ctn_level reap = CTN_LEVEL_NONE; /* who sees a task reaped; NONE: only when it is freed */
+
+  bool works(const std::string& program) const;
+};
+
+/* Loads each probe and fires its hook: some 100 ms, leaves nothing behind. Needs root. ENOTSUP: this
+ * kernel has no BTF, or no tracepoint that counts tasks. */
+Result<Levels> probe_levels();
+
+const char* level_name(std::uint32_t level); /* "strict", "fallback", "accounting", "none" */
+
+/* Facts that explain a level, read from the running kernel. */
+struct KernelFacts {
+  std::string release;
+  bool lsm_known = false; /* could the list be read? */
+  std::string lsm;        /* active list: "lockdown,capability,landlock,yama" */
+  bool lsm_has_bpf = false;
+  bool btf = false;
+  std::string preempt; /* "full", "voluntary", ... or "" */
+};
+KernelFacts kernel_facts();
+
+/* What to do to reach level strict here; empty if it is reached. One sentence. */
+std::string cure_for(const Levels& levels, const KernelFacts& facts);
+
+}  // namespace ctnbpf

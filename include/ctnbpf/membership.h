@@ -1,0 +1,33 @@
+/* Which task is in which container, and moving tasks. */
+#pragma once
+
+#include <sys/types.h>
+
+#include <vector>
+
+#include "ctnbpf/state.h"
+
+namespace ctnbpf {
+
+enum class WalkScope { kAll, kProcess, kThread };
+
+/* Every task (or those of a process, or one thread) with its membership, as the kernel's task
+ * iterator shows them, ascending by tid. Zombies are included and say so. */
+Result<std::vector<ctn_walk_task>> walk_tasks(const Pins& pins, WalkScope scope = WalkScope::kAll,
+                                              pid_t pid = 0);
+
+/* The container a walked task is in; the root if it never was elsewhere. */
+Slot container_of(const ctn_walk_task& task, std::uint32_t hierarchy);
+/* Has it left its containers by exiting? */
+bool has_exited(const ctn_walk_task& task);
+
+struct AttachResult {
+  std::uint64_t tasks = 0; /* tasks that are in the target now */
+};
+
+/* Moves a process with all its threads (or one thread) into `slot`. A thread or child forked by a
+ * task that has been moved is born in the target. ESRCH: gone or exiting. ENOSPC: no room for task records;
+ * what was moved so far stays moved. */
+Result<AttachResult> attach(Writer& writer, Slot slot, pid_t pid, bool one_thread);
+
+}  // namespace ctnbpf

@@ -1,0 +1,110 @@
+/* The state in the kernel as the control plane sees it: pinned arrays mapped into memory.
+ *
+ * State is the readers' view. It never locks and never waits; a figure is what it was at some
+ * moment of the read, and a container may go while it is looked at, so walks are bounded and check
+ * `generation` where that matters. Writer adds the writer lock and the right to change. */
+#pragma once
+
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "ctnbpf/abi.h"
+#include "ctnbpf/result.h"
+
+namespace ctnbpf {
+
+class Mapping;
+class Pins;
+class UniqueFd;
+using Slot = std::uint32_t;
+
+class State {
+ public:
+  /* ENOENT: not up. EPROTO: pins of another layout. EACCES/EPERM: not root. */
+  static Result<State> open(const Pins& pins);
+  State(State&&) noexcept;
+  State& operator=(State&&) noexcept;
+  virtual ~State();
+
+  const Pins& pins() const { return *pins_; }
+  const ctn_core& core() const { return *core_; }
+  std::span<const ctn_node> nodes() const { return nodes_; }
+  std::span<const ctn_info> infos() const { return infos_; }
+  std::span<const std::uint64_t> name_index() const { return name_index_; }
+
+  /* A subsystem's array by slot. The span is as long as nodes(). */
+  template <typename T>
+  Result<std::span<const T>> records(const std::string& map) const {
+    CTN_ASSIGN(void* data, map_records(map, sizeof(T)));
+    return std::span<const T>(static_cast<const T*>(data), nodes_.size());
+  }
+
+ protected:
+  State();
+  Result<void> load(const Pins& pins, bool writable);
+  Result<void*> map_records(const std::string& map, std::uint32_t value_size) const;
+
+  std::unique_ptr<Pins> pins_;
+  bool writable_ = false;
+  ctn_core* core_ = nullptr;
+  std::span<ctn_node> nodes_;
+  std::span<ctn_info> infos_;
+  std::span<std::uint64_t> name_index_;
+
+ private:
+  mutable std::map<std::string, Mapping> mappings_;
+};
+
+/* The one process that may change the state. Holds the writer lock (released by the kernel when the
+ * process ends, however it ends) and keeps `core.dirty` set meanwhile: whoever takes the lock and
+ * finds it set rebuilds what a killed writer may have left half-done (tree::rebuild). */
+class Writer : public State {
+ public:
+  static Result<Writer> open(const Pins& pins);
+  /* With the lock already taken (take_writer_lock). */
+  static Result<Writer> open(const Pins& pins, UniqueFd lock);
+  Writer(Writer&&) noexcept;
+  ~Writer() override;
+
+  ctn_core& core() { return *core_; }
+  std::span<ctn_node> nodes() { return nodes_; }
+  std::span<ctn_info> infos() { return infos_; }
+  std::span<std::uint64_t> name_index() { return name_index_; }
+  using State::core;
+  using State::infos;
+  using State::name_index;
+  using State::nodes;
+
+  template <typename T>
+  Result<std::span<T>> records(const std::string& map) {
+    CTN_ASSIGN(void* data, map_records(map, sizeof(T)));
+    return std::span<T>(static_cast<T*>(data), nodes_.size());
+  }
+
+ private:
+  Writer();
+  struct Lock;
+  std::unique_ptr<Lock> lock_;
+};
+
+/* Atomic access to words that BPF programs change: a plain load can be torn or kept in a register.
+ * The mapped records are C structs, so the atomicity is given at the access. */
+template <typename T>
+T load(const T& word) {
+  return __atomic_load_n(&word, __ATOMIC_ACQUIRE);
+}
+template <typename T>
+void store(T& word, T value) {
+  __atomic_store_n(&word, value, __ATOMIC_RELEASE);
+}
+
+inline std::uint32_t live_tasks(const ctn_node& node) {
+  return static_cast<std::uint32_t>(load(node.population) >> 32);
+}
+inline std::uint32_t task_records(const ctn_node& node) {
+  return static_cast<std::uint32_t>(load(node.population));
+}
+
+}  // namespace ctnbpf

@@ -1,0 +1,104 @@
+/* A subsystem: a client of the core that gives containers a meaning. The core knows none by name; it
+ * walks the registry's table (src/registry.cpp), as the kernel side calls them in table order.
+ *
+ * To add one: see CONTRIBUTING.md. */
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "ctnbpf/state.h"
+
+namespace ctnbpf {
+
+/* An attribute's value: a number in base units (CTN_UNLIMITED prints as `max`), or text. */
+using Value = std::variant<std::uint64_t, std::string>;
+std::string to_string(const Value& value);
+
+/* A checked change, not yet made; making it cannot fail. */
+using Change = std::function<void()>;
+
+struct Attribute {
+  const char* name; /* without the subsystem: "limit" */
+  const char* help; /* one line, with the unit */
+  Result<Value> (*read)(const State& state, Slot slot);
+  /* Null: read-only. Checks `text` and returns the change; EINVAL/ERANGE name the rule. */
+  Result<Change> (*prepare)(Writer& writer, Slot slot, const std::string& text) = nullptr;
+  /* `run` takes the value by this option ("--numtasks"), if any. */
+  const char* run_option = nullptr;
+  /* The level that can keep a promise this attribute makes; setting it to anything but `max` on a
+   * lower level is refused. */
+  ctn_level needs = CTN_LEVEL_NONE;
+};
+
+/* What `tree`, `stat` and `run --stat` show of a container: use, peak, limit, refusals. */
+struct Figures {
+  std::string noun; /* "tasks" */
+  std::uint64_t current = 0;
+  std::uint64_t peak = 0;
+  std::uint64_t limit = CTN_UNLIMITED;
+  std::uint64_t refused = 0; /* by this container's limit, here or below */
+};
+
+struct Subsystem {
+  std::uint32_t id; /* index in core.bound; a constant of the shared header */
+  const char* name;
+  const char* help;
+  std::span<const Attribute> attributes;
+  /* The kernel level at which the subsystem does anything at all. */
+  ctn_level minimum;
+  /* Does it need the fork-to-reap hooks? (src/hooks.cpp) */
+  bool counts_tasks;
+
+  /* A new container, not yet visible. A failure undoes the creation. */
+  Result<void> (*create)(Writer& writer, Slot slot) = nullptr;
+  /* The container is gone for good; its slot is about to be free. */
+  void (*destroy)(Writer& writer, Slot slot) = nullptr;
+  /* May `tasks` tasks come into `slot`? The first refusal aborts the attach. */
+  Result<void> (*can_attach)(const State& state, Slot slot, std::uint64_t tasks) = nullptr;
+  Result<Figures> (*figures)(const State& state, Slot slot) = nullptr;
+  /* Compares the subsystem's counters with a walk over real tasks; see fsck.h. `expected` is by
+   * slot the number of task records charged there, not summed up the tree. */
+  Result<std::vector<std::string>> (*check)(const State& state,
+                                            std::span<const std::uint64_t> expected) = nullptr;
+};
+
+/* The level a subsystem has on a kernel of `level`. */
+inline std::uint32_t level_of(const Subsystem& subsystem, std::uint32_t level) {
+  return level >= subsystem.minimum ? level : std::uint32_t{CTN_LEVEL_NONE};
+}
+
+/* All subsystems, in table order. */
+std::span<const Subsystem* const> subsystems();
+const Subsystem* find_subsystem(std::string_view name);
+/* Those bound to `hierarchy`, in table order. */
+std::vector<const Subsystem*> bound_subsystems(const State& state, std::uint32_t hierarchy);
+/* "cpuacct,numtasks", or "" */
+std::string subsystem_list(const State& state, std::uint32_t hierarchy);
+
+/* An attribute of a container, whoever owns it. */
+struct AttributeRef {
+  const Subsystem* subsystem; /* null: of the core */
+  const Attribute* attribute;
+  std::string full_name; /* "numtasks.limit" */
+};
+/* ENOENT: no such attribute, or its subsystem is not bound to the container's hierarchy. */
+Result<AttributeRef> find_attribute(const State& state, Slot slot, const std::string& name);
+/* All attributes a container has, core ones first. */
+std::vector<AttributeRef> attributes_of(const State& state, Slot slot);
+
+/* Prepares `NAME=VALUE` settings and makes them all, or none. ENOTSUP if the kernel cannot keep what
+ * is asked and `best_effort` is false. */
+Result<void> set_attributes(Writer& writer, Slot slot, const std::vector<std::string>& settings,
+                            bool best_effort);
+
+/* "max" or a decimal number up to `highest`; a trailing newline is accepted. EINVAL, ERANGE. */
+Result<std::uint64_t> parse_limit(const std::string& attribute, const std::string& text,
+                                  std::uint64_t highest);
+
+}  // namespace ctnbpf

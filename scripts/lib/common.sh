@@ -1,0 +1,20 @@
+# shellcheck shell=bash
+# What the project's scripts share. Source it; it sets `root`, `cache` and defines functions.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+cache=${CTNBPF_CACHE:-$root/build/cache}
+case $cache in /*) ;; *) cache=$PWD/$cache ;; esac
+me=${0##*/}
+
+say() { printf '%s: %s\n' "$me" "$*" >&2; }
+
+die() {
+  say "$*"
+  exit 1
+}
+
+# Bad usage: one line that names the input and the cure.
+usage_error() {
+  say "$*; see $me --help"
+  exit 2
+}

@@ -1,0 +1,111 @@
+/* Attributes: the core's own, and finding and setting those of subsystems. */
+#include <fmt/format.h>
+
+#include <array>
+#include <charconv>
+
+#include "ctnbpf/subsystem.h"
+#include "ctnbpf/tree.h"
+
+namespace ctnbpf {
+namespace {
+
+std::string_view without_newline(std::string_view text) {
+  if (text.ends_with('\n')) text.remove_suffix(1);
+  return text;
+}
+
+Result<Value> read_notify(const State& state, Slot slot) {
+  return Value{std::uint64_t{(state.nodes()[slot].flags & CTN_NOTIFY_ON_RELEASE) != 0}};
+}
+
+Result<Change> prepare_notify(Writer& writer, Slot slot, const std::string& text) {
+  std::string_view value = without_newline(text);
+  if (value != "0" && value != "1")
+    return Error{EINVAL, fmt::format("notify_on_release cannot be '{}': use 0 or 1",
+                                     printable(value.substr(0, 80)))};
+  std::uint32_t& flags = writer.nodes()[slot].flags;
+  std::uint32_t wanted = value == "1" ? flags | CTN_NOTIFY_ON_RELEASE : flags & ~CTN_NOTIFY_ON_RELEASE;
+  return Change([&flags, wanted] { store(flags, wanted); });
+}
+
+Result<Value> read_tasks(const State& state, Slot slot) {
+  return Value{std::uint64_t{live_tasks(state.nodes()[slot])}};
+}
+
+constexpr std::array kCoreAttributes = {
+    Attribute{"notify_on_release", "1: report when the container becomes empty", read_notify,
+              prepare_notify},
+    Attribute{"tasks", "live tasks of this very container (not of a root)", read_tasks},
+};
+
+}  // namespace
+
+std::string to_string(const Value& value) {
+  if (const auto* number = std::get_if<std::uint64_t>(&value))
+    return *number == CTN_UNLIMITED ? "max" : std::to_string(*number);
+  return std::get<std::string>(value);
+}
+
+std::vector<AttributeRef> attributes_of(const State& state, Slot slot) {
+  std::vector<AttributeRef> out;
+  for (const Attribute& attribute : kCoreAttributes)
+    out.push_back({nullptr, &attribute, attribute.name});
+  for (const Subsystem* subsystem : bound_subsystems(state, state.nodes()[slot].hierarchy))
+    for (const Attribute& attribute : subsystem->attributes)
+      out.push_back({subsystem, &attribute, fmt::format("{}.{}", subsystem->name, attribute.name)});
+  return out;
+}
+
+Result<AttributeRef> find_attribute(const State& state, Slot slot, const std::string& name) {
+  for (AttributeRef& one : attributes_of(state, slot))
+    if (one.full_name == name) return one;
+  std::string hierarchy = tree::hierarchy_name(state, state.nodes()[slot].hierarchy);
+  const Subsystem* owner = find_subsystem(name.substr(0, name.find('.')));
+  if (owner != nullptr && load(state.core().bound[owner->id]) != state.nodes()[slot].hierarchy + 1)
+    return Error{ENOENT, fmt::format("attribute '{}': subsystem '{}' is not bound to hierarchy '{}'",
+                                     printable(name), owner->name, hierarchy)};
+  return Error{ENOENT, fmt::format("unknown attribute '{}': `ctnbpf subsystems --attributes` lists them",
+                                   printable(name))};
+}
+
+Result<std::uint64_t> parse_limit(const std::string& attribute, const std::string& text,
+                                  std::uint64_t highest) {
+  std::string_view value = without_newline(text);
+  if (value == "max") return std::uint64_t{CTN_UNLIMITED};
+  std::uint64_t number = 0;
+  auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), number);
+  bool whole = end == value.data() + value.size() && !value.empty();
+  if (whole && error == std::errc() && number <= highest) return number;
+  bool too_large = whole || error == std::errc::result_out_of_range;
+  return Error{too_large ? ERANGE : EINVAL,
+               fmt::format("{} cannot be '{}': use 'max' or a number from 0 to {}", attribute,
+                           printable(value.substr(0, 80)), highest)};
+}
+
+Result<void> set_attributes(Writer& writer, Slot slot, const std::vector<std::string>& settings,
+                            bool best_effort) {
+  std::vector<Change> changes;
+  for (const std::string& setting : settings) {
+    std::size_t equals = setting.find('=');
+    if (equals == std::string::npos)
+      return Error{EINVAL, fmt::format("setting '{}' is not of the form ATTRIBUTE=VALUE",
+                                       printable(setting))};
+    std::string name = setting.substr(0, equals);
+    CTN_ASSIGN(AttributeRef found, find_attribute(writer, slot, name));
+    const Attribute& attribute = *found.attribute;
+    if (attribute.prepare == nullptr)
+      return Error{EACCES, fmt::format("attribute '{}' is read-only", name)};
+    std::string value = setting.substr(equals + 1);
+    CTN_ASSIGN(Change change, attribute.prepare(writer, slot, value));
+    if (writer.core().fork_level < attribute.needs && !best_effort && without_newline(value) != "max")
+      return Error{ENOTSUP, fmt::format("{} cannot be enforced on this kernel (level {})", name,
+                                        writer.core().fork_level == CTN_LEVEL_ACCOUNTING ? "accounting"
+                                                                                         : "none")};
+    changes.push_back(std::move(change));
+  }
+  for (Change& change : changes) change();
+  return {};
+}
+
+}  // namespace ctnbpf

@@ -1,0 +1,183 @@
+/* create, rm, rename, get, set */
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "context.h"
+#include "ctnbpf/subsystem.h"
+#include "ctnbpf/tree.h"
+#include "value_json.h"
+
+namespace ctnbpf::cli {
+namespace {
+
+Result<void> create_one(Writer& writer, const std::string& text, bool parents,
+                        const std::vector<std::string>& settings) {
+  CTN_ASSIGN(Address address, parse_address(text));
+  std::vector<Slot> made;
+  auto undo = [&](const Error& error) {
+    for (auto slot = made.rbegin(); slot != made.rend(); ++slot) (void)tree::remove(writer, *slot, false);
+    return error;
+  };
+  CTN_ASSIGN(Slot at, tree::find_hierarchy(writer, address.hierarchy));
+  if (address.path.empty())
+    return Error{EEXIST, fmt::format("{} is a root: it exists with its hierarchy", printable(text))};
+  for (std::size_t i = 0; i < address.path.size(); i++) {
+    bool last = i + 1 == address.path.size();
+    Slot child = tree::find_child(writer, at, address.path[i]);
+    if (child != 0 && !last) {
+      at = child;
+      continue;
+    }
+    if (child == 0 && !last && !parents) {
+      Address parent{address.hierarchy, {address.path.begin(), address.path.end() - 1}};
+      return Error{ENOENT, fmt::format("cannot create {}: {} does not exist; -p makes it",
+                                       printable(text), printable(parent.to_string()))};
+    }
+    auto slot = tree::create(writer, at, address.path[i]);
+    if (!slot) return undo(slot.error());
+    made.push_back(*slot);
+    at = *slot;
+  }
+  if (auto ok = set_attributes(writer, at, settings, false); !ok) return undo(ok.error());
+  return {};
+}
+
+Result<void> remove_one(Writer& writer, const std::string& text, bool recursive, bool lazy) {
+  CTN_ASSIGN(Slot slot, tree::find(writer, text));
+  if (!recursive) return tree::remove(writer, slot, lazy);
+  std::vector<Slot> all = tree::subtree(writer, slot);
+  for (auto one = all.rbegin(); one != all.rend(); ++one)
+    if (*one >= CTN_MAX_HIER || *one == slot) CTN_TRY(tree::remove(writer, *one, lazy));
+  return {};
+}
+
+Result<void> get(const Context& context, const std::string& address,
+                 const std::vector<std::string>& names, bool bare, bool recursive) {
+  CTN_ASSIGN(State state, State::open(context.pins()));
+  CTN_ASSIGN(Slot top, tree::find(state, address));
+  std::vector<Slot> slots = recursive ? tree::subtree(state, top) : std::vector<Slot>{top};
+  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+  for (Slot slot : slots) {
+    std::vector<AttributeRef> wanted;
+    for (const std::string& name : names) {
+      CTN_ASSIGN(AttributeRef found, find_attribute(state, slot, name));
+      wanted.push_back(found);
+    }
+    if (names.empty()) wanted = attributes_of(state, slot);
+    nlohmann::ordered_json one;
+    one["container"] = tree::address_of(state, slot);
+    if (recursive && !context.json) fmt::print("{}\n", printable(tree::address_of(state, slot)));
+    for (const AttributeRef& ref : wanted) {
+      CTN_ASSIGN(Value value, ref.attribute->read(state, slot));
+      if (context.json)
+        one[ref.full_name] = to_json(value);
+      else if (bare)
+        fmt::print("{}\n", to_string(value));
+      else
+        fmt::print("{}{}: {}\n", recursive ? "  " : "", ref.full_name, to_string(value));
+    }
+    json.push_back(one);
+  }
+  if (context.json) print_json(recursive ? json : json[0]);
+  return {};
+}
+
+struct Options {
+  std::vector<std::string> addresses;
+  std::string address;
+  std::vector<std::string> settings;
+  std::vector<std::string> names;
+  std::string name;
+  bool parents = false;
+  bool recursive = false;
+  bool lazy = false;
+  bool bare = false;
+  bool best_effort = false;
+};
+
+}  // namespace
+
+void add_create(CLI::App& app, Context& context) {
+  auto options = std::make_shared<Options>();
+  app.add_option("address", options->addresses, "containers to make: HIER:/path")->required();
+  app.add_flag("-p,--parents", options->parents, "make missing parents too");
+  app.add_option("-s,--set", options->settings, "set an attribute of each")
+      ->type_name("ATTR=VALUE")
+      ->allow_extra_args(false);
+  app.callback([&context, options] {
+    auto writer = open_writer(context, true);
+    if (!writer) {
+      context.exit_code = fail(context, writer.error());
+      return;
+    }
+    context.exit_code = for_each(context, options->addresses, [&](const std::string& one) {
+      auto done = create_one(*writer, one, options->parents, options->settings);
+      return done ? done : Result<void>(with_cure(done.error()));
+    });
+  });
+}
+
+void add_rm(CLI::App& app, Context& context) {
+  auto options = std::make_shared<Options>();
+  app.add_option("address", options->addresses, "containers to remove: HIER:/path")->required();
+  app.add_flag("-r,--recursive", options->recursive, "with all containers below");
+  app.add_flag("--lazy", options->lazy, "even in use: it lingers until its last task and file go");
+  app.callback([&context, options] {
+    auto writer = open_writer(context);
+    if (!writer) {
+      context.exit_code = fail(context, writer.error());
+      return;
+    }
+    context.exit_code = for_each(context, options->addresses, [&](const std::string& one) {
+      return remove_one(*writer, one, options->recursive, options->lazy);
+    });
+  });
+}
+
+void add_rename(CLI::App& app, Context& context) {
+  auto options = std::make_shared<Options>();
+  app.add_option("address", options->address, "container to rename: HIER:/path")->required();
+  app.add_option("name", options->name, "its new name, in the same parent")->required();
+  app.callback([&context, options] {
+    auto done = [&]() -> Result<void> {
+      CTN_ASSIGN(Writer writer, open_writer(context));
+      CTN_ASSIGN(Slot slot, tree::find(writer, options->address));
+      if (options->name.find('/') != std::string::npos)
+        return Error{EXDEV, fmt::format("'{}' names another parent: a container stays below its parent; "
+                                        "give a name without '/'",
+                                        printable(options->name))};
+      return tree::rename(writer, slot, options->name);
+    }();
+    if (!done) context.exit_code = fail(context, done.error());
+  });
+}
+
+void add_get(CLI::App& app, Context& context) {
+  auto options = std::make_shared<Options>();
+  app.add_option("address", options->address, "container: HIER:/path")->required();
+  app.add_option("attribute", options->names, "attributes; none: all")->type_name("ATTR");
+  app.add_flag("-n", options->bare, "print values only");
+  app.add_flag("-r,--recursive", options->recursive, "with all containers below");
+  app.callback([&context, options] {
+    auto done = get(context, options->address, options->names, options->bare, options->recursive);
+    if (!done) context.exit_code = fail(context, done.error());
+  });
+}
+
+void add_set(CLI::App& app, Context& context) {
+  auto options = std::make_shared<Options>();
+  app.add_option("address", options->address, "container: HIER:/path")->required();
+  app.add_option("setting", options->settings, "all of them, or none")->required()->type_name("ATTR=VALUE");
+  app.add_flag("--best-effort", options->best_effort, "also limits this kernel cannot enforce");
+  app.callback([&context, options] {
+    auto done = [&]() -> Result<void> {
+      CTN_ASSIGN(Writer writer, open_writer(context));
+      CTN_ASSIGN(Slot slot, tree::find(writer, options->address));
+      return set_attributes(writer, slot, options->settings, options->best_effort);
+    }();
+    if (!done) context.exit_code = fail(context, with_cure(done.error()));
+  });
+}
+
+}  // namespace ctnbpf::cli

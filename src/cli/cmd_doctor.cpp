@@ -1,0 +1,138 @@
+/* doctor, fsck */
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <nlohmann/json.hpp>
+
+#include "context.h"
+#include "ctnbpf/fsck.h"
+#include "ctnbpf/levels.h"
+#include "ctnbpf/subsystem.h"
+
+namespace ctnbpf::cli {
+namespace {
+
+constexpr int kCannotTell = 2; /* doctor's own meaning of 2 */
+
+const char* kMissNames[CTN_MISS_NR] = {
+    "forks refused because the task table was full",
+    "children put right by the backstop",
+    "exits seen only when the task was freed",
+};
+
+std::string level_meaning(std::uint32_t level) {
+  switch (level) {
+    case CTN_LEVEL_STRICT: return "everything works and is enforced";
+    case CTN_LEVEL_FALLBACK:
+      return "everything works; enforcement is best-effort where the kernel may skip tracing programs "
+             "(preempt=full)";
+    case CTN_LEVEL_ACCOUNTING: return "membership and counts work; no limit can be enforced";
+    default: return "nothing works";
+  }
+}
+
+/* What is in the kernel now, if anything is. */
+void print_state(const State& state) {
+  const ctn_core& core = state.core();
+  fmt::print("\nin the kernel: up at level {}, {} of {} containers, {} lingering\n",
+             level_name(core.fork_level), load(core.containers), core.max_containers,
+             load(core.lingering));
+  for (int i = 0; i < CTN_MISS_NR; i++)
+    if (std::uint64_t count = load(core.misses[i]); count != 0)
+      fmt::print("  {}: {}\n", kMissNames[i], count);
+}
+
+int doctor(const Context& context) {
+  if (::geteuid() != 0) {
+    report(context, {EPERM, "`ctnbpf doctor` needs root to try the hooks: run `sudo ctnbpf doctor`"});
+    return kCannotTell;
+  }
+  KernelFacts facts = kernel_facts();
+  auto levels = probe_levels();
+  if (!levels) {
+    report(context, levels.error());
+    return levels.error().code == ENOTSUP ? kKernelLacks : kCannotTell;
+  }
+  std::string cure = cure_for(*levels, facts);
+  auto state = State::open(context.pins());
+  int code = levels->fork == CTN_LEVEL_STRICT && levels->reap != CTN_LEVEL_NONE ? kDone : kKernelLacks;
+
+  if (context.json) {
+    nlohmann::ordered_json json;
+    json["kernel"] = facts.release;
+    json["level"] = level_name(levels->fork);
+    json["lsm"] = facts.lsm_known ? nlohmann::ordered_json(facts.lsm) : nlohmann::ordered_json();
+    json["preempt"] = facts.preempt;
+    json["cure"] = cure;
+    for (const ProbedHook& hook : levels->hooks)
+      json["hooks"].push_back({{"hook", hook.hook}, {"works", hook.works}, {"reason", hook.reason}});
+    for (const Subsystem* subsystem : subsystems())
+      json["subsystems"].push_back(
+          {{"name", subsystem->name},
+           {"level", level_name(level_of(*subsystem, levels->fork))}});
+    if (state) {
+      json["up"] = {{"level", level_name(state->core().fork_level)},
+                    {"containers", load(state->core().containers)},
+                    {"max_containers", state->core().max_containers},
+                    {"lingering", load(state->core().lingering)}};
+      for (int i = 0; i < CTN_MISS_NR; i++) json["up"]["misses"][kMissNames[i]] = load(state->core().misses[i]);
+    }
+    print_json(json);
+    return code;
+  }
+
+  fmt::print("level {}: {}\n", level_name(levels->fork), level_meaning(levels->fork));
+  fmt::print("kernel {}{}\n", facts.release, facts.preempt.empty() ? "" : ", preempt=" + facts.preempt);
+  if (facts.lsm_known)
+    fmt::print("active LSM list: {} ({})\n", facts.lsm,
+               facts.lsm_has_bpf ? "has bpf" : "bpf is missing");
+  else
+    fmt::print("active LSM list: cannot be read (no /sys/kernel/security/lsm)\n");
+  fmt::print("\n");
+  for (const ProbedHook& hook : levels->hooks)
+    fmt::print("  {:<30} {}\n", hook.hook, hook.works ? "works" : hook.reason);
+  fmt::print("\n");
+  for (const Subsystem* subsystem : subsystems())
+    fmt::print("  {:<10} {}\n", subsystem->name,
+               level_name(level_of(*subsystem, levels->fork)));
+  if (!cure.empty()) fmt::print("\nfor level strict: {}\n", cure);
+  if (state)
+    print_state(*state);
+  else if (state.error().code != ENOENT)
+    report(context, state.error());
+  return code;
+}
+
+}  // namespace
+
+void add_doctor(CLI::App& app, Context& context) {
+  app.footer("Exit codes: 0 level strict, 3 something is missing, 2 cannot tell.");
+  app.callback([&context] { context.exit_code = doctor(context); });
+}
+
+void add_fsck(CLI::App& app, Context& context) {
+  auto repair = std::make_shared<bool>(false);
+  app.add_flag("--repair", *repair, "mend what can be mended, and sweep what the dead left");
+  app.footer("Exit codes: 0 all is well (or was repaired), 1 something is wrong.");
+  app.callback([&context, repair] {
+    auto done = [&]() -> Result<FsckReport> {
+      CTN_ASSIGN(Writer writer, open_writer(context));
+      return fsck(writer, *repair);
+    }();
+    if (!done) {
+      context.exit_code = fail(context, done.error());
+      return;
+    }
+    if (context.json)
+      print_json({{"problems", done->problems}, {"repaired", done->repaired}});
+    else
+      for (const std::string& one : done->problems) fmt::print("{}\n", one);
+    if (!context.json)
+      for (const std::string& one : done->repaired) fmt::print("{}\n", one);
+    if (!context.json && done->problems.empty() && done->repaired.empty()) fmt::print("clean\n");
+    bool mended = *repair && !done->repaired.empty();
+    context.exit_code = done->problems.empty() || mended ? kDone : kFailed;
+  });
+}
+
+}  // namespace ctnbpf::cli

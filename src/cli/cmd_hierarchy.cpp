@@ -1,0 +1,140 @@
+/* hierarchy create|list|destroy, subsystems */
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "context.h"
+#include "ctnbpf/levels.h"
+#include "ctnbpf/subsystem.h"
+#include "ctnbpf/tree.h"
+
+namespace ctnbpf::cli {
+namespace {
+
+Result<void> create(const Context& context, const std::string& name, const std::string& subsystems,
+                    const std::vector<std::string>& settings) {
+  std::vector<std::string> names;
+  for (std::size_t at = 0; at < subsystems.size();) {
+    std::size_t comma = std::min(subsystems.find(',', at), subsystems.size());
+    if (comma > at) names.push_back(subsystems.substr(at, comma - at));
+    at = comma + 1;
+  }
+  CTN_ASSIGN(Writer writer, open_writer(context, true));
+  CTN_ASSIGN(std::uint32_t hierarchy, tree::create_hierarchy(writer, name, names));
+  auto ok = set_attributes(writer, hierarchy, settings, false);
+  if (!ok) (void)tree::destroy_hierarchy(writer, hierarchy);
+  return ok;
+}
+
+Result<void> destroy(const Context& context, const std::string& name, bool recursive) {
+  CTN_ASSIGN(Writer writer, open_writer(context));
+  std::uint32_t hierarchy = tree::hierarchy_named(writer, name);
+  if (hierarchy == CTN_MAX_HIER)
+    return Error{ENOENT, fmt::format("no hierarchy '{}': `ctnbpf hierarchy list` shows what there is",
+                                     printable(name))};
+  if (recursive) {
+    /* What can go goes; the first that cannot is named by destroy_hierarchy or here. */
+    std::vector<Slot> all = tree::subtree(writer, hierarchy);
+    for (auto slot = all.rbegin(); slot != all.rend(); ++slot)
+      if (*slot >= CTN_MAX_HIER) CTN_TRY(tree::remove(writer, *slot, false));
+  }
+  return tree::destroy_hierarchy(writer, hierarchy);
+}
+
+Result<void> list(const Context& context) {
+  CTN_ASSIGN(State state, State::open(context.pins()));
+  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+  for (std::uint32_t h = 0; h < CTN_MAX_HIER; h++) {
+    if (!tree::hierarchy_active(state, h)) continue;
+    std::size_t containers = tree::subtree(state, h).size() - 1;
+    if (!context.json) {
+      fmt::print("{:<20} {:<40} {} container{}\n", tree::hierarchy_name(state, h),
+                 subsystem_list(state, h), containers, containers == 1 ? "" : "s");
+      continue;
+    }
+    nlohmann::ordered_json one;
+    one["name"] = tree::hierarchy_name(state, h);
+    one["subsystems"] = nlohmann::ordered_json::array();
+    for (const Subsystem* subsystem : bound_subsystems(state, h))
+      one["subsystems"].push_back(subsystem->name);
+    one["containers"] = containers;
+    json.push_back(one);
+  }
+  if (context.json) print_json(json);
+  return {};
+}
+
+Result<void> list_subsystems(const Context& context, bool attributes) {
+  CTN_ASSIGN(State state, State::open(context.pins()));
+  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+  std::uint32_t level = state.core().fork_level;
+  for (const Subsystem* subsystem : subsystems()) {
+    std::uint8_t bound = load(state.core().bound[subsystem->id]);
+    std::string hierarchy = bound == 0 ? "-" : tree::hierarchy_name(state, bound - 1U);
+    const char* its_level = level_name(level_of(*subsystem, level));
+    nlohmann::ordered_json one;
+    one["name"] = subsystem->name;
+    one["hierarchy"] = bound == 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(hierarchy);
+    one["level"] = its_level;
+    one["help"] = subsystem->help;
+    if (!context.json)
+      fmt::print("{:<10} {:<12} {:<11} {}\n", subsystem->name, hierarchy, its_level, subsystem->help);
+    for (const Attribute& attribute : subsystem->attributes) {
+      if (!attributes) break;
+      if (!context.json)
+        fmt::print("  {}.{:<14} {:<3} {}\n", subsystem->name, attribute.name,
+                   attribute.prepare != nullptr ? "rw" : "ro", attribute.help);
+      one["attributes"].push_back({{"name", fmt::format("{}.{}", subsystem->name, attribute.name)},
+                                   {"writable", attribute.prepare != nullptr},
+                                   {"help", attribute.help}});
+    }
+    json.push_back(one);
+  }
+  if (context.json) print_json(json);
+  return {};
+}
+
+}  // namespace
+
+void add_hierarchy(CLI::App& app, Context& context) {
+  struct Options {
+    std::string name;
+    std::string subsystems;
+    std::vector<std::string> settings;
+    bool recursive = false;
+  };
+  auto options = std::make_shared<Options>();
+  auto finish = [&context](const Result<void>& done) {
+    if (!done) context.exit_code = fail(context, with_cure(done.error()));
+  };
+  app.require_subcommand(1);
+
+  CLI::App* make = app.add_subcommand("create", "make a hierarchy; every task is in its root");
+  make->add_option("name", options->name, "name of the hierarchy")->required();
+  make->add_option("-o", options->subsystems, "subsystems to bind; none: it only groups")
+      ->type_name("SUBSYS,...");
+  make->add_option("-s", options->settings, "set an attribute of the hierarchy")
+      ->type_name("ATTR=VALUE");
+  make->callback([=, &context] {
+    finish(create(context, options->name, options->subsystems, options->settings));
+  });
+
+  CLI::App* show = app.add_subcommand("list", "list the hierarchies");
+  show->callback([=, &context] { finish(list(context)); });
+
+  CLI::App* kill = app.add_subcommand("destroy", "remove a hierarchy; its subsystems become free");
+  kill->add_option("name", options->name, "name of the hierarchy")->required();
+  kill->add_flag("-r", options->recursive, "remove its containers first");
+  kill->callback([=, &context] { finish(destroy(context, options->name, options->recursive)); });
+}
+
+void add_subsystems(CLI::App& app, Context& context) {
+  auto attributes = std::make_shared<bool>(false);
+  app.add_flag("--attributes", *attributes, "list each attribute");
+  app.callback([&context, attributes] {
+    if (auto done = list_subsystems(context, *attributes); !done)
+      context.exit_code = fail(context, done.error());
+  });
+}
+
+}  // namespace ctnbpf::cli

@@ -1,0 +1,46 @@
+/* up, down */
+#include <fmt/format.h>
+
+#include "context.h"
+#include "ctnbpf/levels.h"
+#include "loader.h"
+
+namespace ctnbpf::cli {
+
+void add_up(CLI::App& app, Context& context) {
+  auto settings = std::make_shared<LoadSettings>();
+  app.add_option("--max-containers", settings->max_containers, "most containers in all hierarchies")
+      ->type_name("N")
+      ->check(CLI::Range(1U, 4'194'304U));
+  app.add_option("--max-tasks", settings->max_tasks, "tasks that containers can hold at one time")
+      ->type_name("N")
+      ->check(CLI::Range(64U, 4'194'304U));
+  app.callback([&context, settings] {
+    auto fresh = bring_up(context.pins(), *settings);
+    if (!fresh) {
+      context.exit_code = fail(context, fresh.error());
+      return;
+    }
+    auto state = State::open(context.pins());
+    if (!state) {
+      context.exit_code = fail(context, state.error());
+      return;
+    }
+    note(fmt::format("{}, level {}, room for {} containers", *fresh ? "up" : "is up already",
+                     level_name(state->core().fork_level), state->core().max_containers));
+  });
+}
+
+void add_down(CLI::App& app, Context& context) {
+  auto force = std::make_shared<bool>(false);
+  app.add_flag("--force", *force, "even with tasks in containers: their limits end");
+  app.callback([&context, force] {
+    auto was_up = take_down(context.pins(), *force);
+    if (!was_up)
+      context.exit_code = fail(context, was_up.error());
+    else if (!*was_up)
+      note("was not up");
+  });
+}
+
+}  // namespace ctnbpf::cli

@@ -1,0 +1,276 @@
+/* run: a command in containers, as if it ran alone. */
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <map>
+
+#include "context.h"
+#include "ctnbpf/fsck.h"
+#include "ctnbpf/membership.h"
+#include "ctnbpf/subsystem.h"
+#include "ctnbpf/tree.h"
+#include "spawn.h"
+
+namespace ctnbpf::cli {
+namespace {
+
+constexpr int kOwnFailure = 125;
+constexpr int kNotExecutable = 126;
+constexpr int kNotFound = 127;
+
+struct Options {
+  std::vector<std::string> containers;
+  std::string name;
+  bool parents = false;
+  bool keep = false;
+  bool stat = false;
+  bool best_effort = false;
+  std::vector<std::string> settings;
+  std::map<std::string, std::string> by_option; /* "numtasks.limit" -> value of --numtasks */
+  std::vector<std::string> command;
+};
+
+/* A container the command runs in. */
+struct Place {
+  Slot slot;
+  std::string address;
+  bool transient; /* made by this run, to be removed by it */
+};
+
+std::vector<std::string> all_settings(const Options& options) {
+  std::vector<std::string> out = options.settings;
+  for (const auto& [attribute, value] : options.by_option)
+    if (!value.empty()) out.push_back(attribute + "=" + value);
+  return out;
+}
+
+/* The hierarchy a setting speaks of: that of the attribute's subsystem. */
+Result<std::uint32_t> hierarchy_of(const State& state, const std::string& setting) {
+  std::string attribute = setting.substr(0, setting.find('='));
+  std::size_t dot = attribute.find('.');
+  if (dot == std::string::npos)
+    return Error{EINVAL, fmt::format("setting '{}' is not of the form SUBSYSTEM.ATTRIBUTE=VALUE",
+                                     printable(setting))};
+  return tree::find_hierarchy(state, attribute.substr(0, dot));
+}
+
+/* Where no container is named: those the settings speak of, else the first there is. */
+Result<std::vector<std::uint32_t>> wanted_hierarchies(const State& state,
+                                                      const std::vector<std::string>& settings) {
+  std::vector<std::uint32_t> out;
+  for (const std::string& setting : settings) {
+    CTN_ASSIGN(std::uint32_t h, hierarchy_of(state, setting));
+    if (std::find(out.begin(), out.end(), h) == out.end()) out.push_back(h);
+  }
+  for (std::uint32_t h = 0; h < CTN_MAX_HIER && out.empty(); h++)
+    if (tree::hierarchy_active(state, h)) out.push_back(h);
+  return out;
+}
+
+void remove_places(Writer& writer, const std::vector<Place>& places) {
+  for (const Place& place : places)
+    if (place.transient) (void)tree::remove(writer, place.slot, true);
+}
+
+Result<std::vector<Place>> transient_places(Writer& writer, const Options& options,
+                                            const std::vector<std::string>& settings) {
+  std::vector<Place> places;
+  CTN_ASSIGN(auto hierarchies, wanted_hierarchies(writer, settings));
+  std::string name = options.name.empty() ? fmt::format("run-{}", ::getpid()) : options.name;
+  auto pid = static_cast<std::uint32_t>(::getpid());
+  std::optional<tree::Owner> owner;
+  if (!options.keep) owner = tree::Owner{pid, process_start(pid)};
+  for (std::uint32_t hierarchy : hierarchies) {
+    auto slot = tree::create(writer, hierarchy, name, owner);
+    if (!slot) {
+      remove_places(writer, places);
+      return slot.error();
+    }
+    places.push_back({*slot, tree::address_of(writer, *slot), true});
+  }
+  return places;
+}
+
+Result<Slot> named_place(Writer& writer, const std::string& text, bool parents) {
+  CTN_ASSIGN(Address address, parse_address(text));
+  CTN_ASSIGN(Slot at, tree::find_hierarchy(writer, address.hierarchy));
+  if (!parents) return tree::find(writer, address);
+  for (const std::string& name : address.path) {
+    Slot child = tree::find_child(writer, at, name);
+    if (child == 0) {
+      CTN_ASSIGN(child, tree::create(writer, at, name));
+    }
+    at = child;
+  }
+  return at;
+}
+
+Result<std::vector<Place>> named_places(Writer& writer, const Options& options) {
+  std::vector<Place> places;
+  std::map<std::uint32_t, std::string> taken;
+  for (const std::string& text : options.containers) {
+    CTN_ASSIGN(Slot slot, named_place(writer, text, options.parents));
+    auto [other, fresh] = taken.emplace(writer.nodes()[slot].hierarchy, text);
+    if (!fresh)
+      return Error{EINVAL, fmt::format("{} and {} are in one hierarchy: a task can be in one container "
+                                       "of each only",
+                                       printable(other->second), printable(text))};
+    places.push_back({slot, tree::address_of(writer, slot), false});
+  }
+  return places;
+}
+
+/* Each setting goes to the place in its attribute's hierarchy. */
+Result<void> apply_settings(Writer& writer, const std::vector<Place>& places,
+                            const std::vector<std::string>& settings, bool best_effort) {
+  std::map<Slot, std::vector<std::string>> by_slot;
+  for (const std::string& setting : settings) {
+    CTN_ASSIGN(std::uint32_t hierarchy, hierarchy_of(writer, setting));
+    Slot slot = 0;
+    for (const Place& place : places)
+      if (writer.nodes()[place.slot].hierarchy == hierarchy) slot = place.slot;
+    if (slot == 0)
+      return Error{EINVAL, fmt::format("'{}' speaks of hierarchy '{}', and no -c names a container there",
+                                       printable(setting), tree::hierarchy_name(writer, hierarchy))};
+    by_slot[slot].push_back(setting);
+  }
+  for (const auto& [slot, own] : by_slot) CTN_TRY(set_attributes(writer, slot, own, best_effort));
+  return {};
+}
+
+/* Makes the containers, sets them up and puts the waiting child in. Undone whole if a part fails. */
+Result<std::vector<Place>> place(const Context& context, const Options& options, pid_t child) {
+  CTN_ASSIGN(Writer writer, open_writer(context, true));
+  sweep_transient(writer);
+  std::vector<std::string> settings = all_settings(options);
+  CTN_ASSIGN(std::vector<Place> places, options.containers.empty()
+                                            ? transient_places(writer, options, settings)
+                                            : named_places(writer, options));
+  auto done = apply_settings(writer, places, settings, options.best_effort);
+  for (const Place& one : places) {
+    if (!done) break;
+    auto attached = attach(writer, one.slot, child, false);
+    if (!attached) done = attached.error();
+  }
+  if (!done) {
+    remove_places(writer, places);
+    return done.error();
+  }
+  return places;
+}
+
+double seconds(const timeval& time) {
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+}
+
+void print_stat(const State& state, const std::vector<Place>& places, double wall, const rusage& usage) {
+  double user = seconds(usage.ru_utime);
+  double system = seconds(usage.ru_stime);
+  for (const Place& place : places) {
+    std::string line = fmt::format("{}  wall {:.2f} s  cpu {:.2f} s (user {:.1f} sys {:.1f})",
+                                   printable(tree::path_of(state, place.slot)), wall, user + system, user,
+                                   system);
+    for (const Subsystem* subsystem : bound_subsystems(state, state.nodes()[place.slot].hierarchy)) {
+      if (subsystem->figures == nullptr) continue;
+      auto figures = subsystem->figures(state, place.slot);
+      if (!figures) continue;
+      line += fmt::format("  {} peak {}", figures->noun, figures->peak);
+      if (figures->limit != CTN_UNLIMITED) line += fmt::format(" of {}", figures->limit);
+      line += fmt::format(", {} refused", figures->refused);
+    }
+    note(line);
+  }
+}
+
+/* Removes what the run made; what tasks are left in stays, limits and all, until they are gone. */
+Result<void> clean_up(const Context& context, const Options& options, const std::vector<Place>& places,
+                      double wall, const rusage& usage) {
+  bool transient = std::any_of(places.begin(), places.end(), [](const Place& one) { return one.transient; });
+  if (!transient || options.keep) {
+    CTN_ASSIGN(State state, State::open(context.pins()));
+    if (options.stat) print_stat(state, places, wall, usage);
+    return {};
+  }
+  CTN_ASSIGN(Writer writer, open_writer(context));
+  if (options.stat) print_stat(writer, places, wall, usage);
+  for (const Place& one : places) {
+    /* Another command may have removed it; the slot's name tells. */
+    auto slot = tree::find(writer, one.address);
+    if (!one.transient || !slot || *slot != one.slot) continue;
+    std::uint32_t live = live_tasks(writer.nodes()[one.slot]);
+    if (auto removed = tree::remove(writer, one.slot, true); !removed) {
+      note(fmt::format("{} stays: {}", printable(one.address), removed.error().what));
+      continue;
+    }
+    if (live != 0)
+      note(fmt::format("{} still has {} task{}: it lingers with its limits until they end",
+                       printable(one.address), live, live == 1 ? "" : "s"));
+  }
+  return {};
+}
+
+int run(const Context& context, const Options& options) {
+  auto own_failure = [&](const Error& error) {
+    (void)fail(context, error);
+    return kOwnFailure;
+  };
+  auto child = Spawn::start(options.command);
+  if (!child) return own_failure(child.error());
+  auto places = place(context, options, child->pid());
+  if (!places) {
+    child->abandon();
+    return own_failure(with_cure(places.error()));
+  }
+  auto started = std::chrono::steady_clock::now();
+  int code = 0;
+  Ended ended;
+  if (auto released = child->release(); !released) {
+    (void)fail(context, released.error().within(fmt::format("'{}'", printable(options.command[0]))));
+    code = released.error().code == ENOENT ? kNotFound : kNotExecutable;
+  } else {
+    ended = child->wait();
+    code = ended.exit_code();
+  }
+  std::chrono::duration<double> wall = std::chrono::steady_clock::now() - started;
+  if (auto cleaned = clean_up(context, options, *places, wall.count(), ended.usage); !cleaned)
+    report(context, cleaned.error());
+  return code;
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, Context& context) {
+  auto options = std::make_shared<Options>();
+  app.add_option("-c,--container", options->containers, "run in this container (one of each hierarchy)")
+      ->type_name("ADDR")
+      ->allow_extra_args(false);
+  app.add_option("--name", options->name, "name of the container made for this run (run-PID)");
+  app.add_flag("-p,--parents", options->parents, "make the containers of -c if they are missing");
+  app.add_flag("--keep", options->keep, "do not remove the container made for this run");
+  for (const Subsystem* subsystem : subsystems())
+    for (const Attribute& attribute : subsystem->attributes)
+      if (attribute.run_option != nullptr)
+        app.add_option(attribute.run_option,
+                       options->by_option[fmt::format("{}.{}", subsystem->name, attribute.name)],
+                       attribute.help)
+            ->type_name("VALUE");
+  app.add_option("-s,--set", options->settings, "set an attribute of the container")
+      ->type_name("ATTR=VALUE")
+      ->allow_extra_args(false);
+  app.add_flag("--stat", options->stat, "print time, peaks and refusals at the end");
+  app.add_flag("--best-effort", options->best_effort, "also limits this kernel cannot enforce");
+  app.footer("Usage: ctnbpf run [OPTIONS] [--] COMMAND [ARG...]\n"
+             "Without -c a container is made for the run and removed at its end.\n"
+             "Exit codes: the command's own; 128+N when signal N ended it; 125 ctnbpf failed (also when the\n"
+             "kernel lacks what was asked), 126 the command cannot be executed, 127 not found; 2 usage.");
+  app.callback([&context, options] {
+    options->command = context.command;
+    if (options->command.empty()) throw CLI::RequiredError("COMMAND");
+    if (!options->name.empty() && !options->containers.empty())
+      throw CLI::ExcludesError("--name", "-c");
+    context.exit_code = run(context, *options);
+  });
+}
+
+}  // namespace ctnbpf::cli

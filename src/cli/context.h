@@ -1,0 +1,81 @@
+/* What every command shares, and the table of commands. */
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ctnbpf/result.h"
+#include "ctnbpf/state.h"
+#include "pins.h"
+
+namespace ctnbpf::cli {
+
+/* Exit codes; `run` has its own (cmd_run.cpp). */
+inline constexpr int kDone = 0;
+inline constexpr int kFailed = 1;
+inline constexpr int kUsage = 2;
+inline constexpr int kKernelLacks = 3;
+
+struct Context {
+  std::string pin_root = kDefaultPinRoot;
+  bool json = false;
+  bool verbose = false;
+  int exit_code = kDone;
+  std::vector<std::string> command; /* of `run`: what follows its own options */
+
+  Pins pins() const { return Pins(pin_root); }
+};
+
+/* A command's options live as long as the CLI::App; its callback sets the exit code. */
+struct Command {
+  const char* name;
+  const char* help;
+  void (*setup)(CLI::App& app, Context& context);
+  bool needs_root = true;
+  bool takes_command = false; /* its options end at the first word that is none, or at `--` */
+};
+std::span<const Command> commands();
+
+/* One line on stderr, `ctnbpf: ...`; under --json the error on stdout too, as JSON. */
+void report(const Context& context, const Error& error);
+void note(const std::string& message);
+/* Reports, and says which exit code the error calls for. */
+int fail(const Context& context, const Error& error);
+/* fail() for ENOTSUP adds why this kernel cannot, and the cure. */
+Error with_cure(const Error& error);
+
+void print_json(const nlohmann::ordered_json& json);
+
+/* Calls `one` for each item; every failure is reported; kFailed (or kKernelLacks) if any did. */
+int for_each(const Context& context, const std::vector<std::string>& items,
+             const std::function<Result<void>(const std::string&)>& one);
+
+/* Opens the writer; if nothing is up, brings it up first (for `run` and `create`). */
+Result<Writer> open_writer(const Context& context, bool bring_up_first = false);
+
+/* A positive pid from text: EINVAL. */
+Result<int> parse_pid(const std::string& text);
+
+void add_doctor(CLI::App& app, Context& context);
+void add_up(CLI::App& app, Context& context);
+void add_down(CLI::App& app, Context& context);
+void add_subsystems(CLI::App& app, Context& context);
+void add_hierarchy(CLI::App& app, Context& context);
+void add_create(CLI::App& app, Context& context);
+void add_rm(CLI::App& app, Context& context);
+void add_rename(CLI::App& app, Context& context);
+void add_get(CLI::App& app, Context& context);
+void add_set(CLI::App& app, Context& context);
+void add_attach(CLI::App& app, Context& context);
+void add_ps(CLI::App& app, Context& context);
+void add_where(CLI::App& app, Context& context);
+void add_run(CLI::App& app, Context& context);
+void add_tree(CLI::App& app, Context& context);
+void add_stat(CLI::App& app, Context& context);
+void add_fsck(CLI::App& app, Context& context);
+
+}  // namespace ctnbpf::cli

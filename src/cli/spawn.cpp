@@ -1,0 +1,143 @@
+#include "spawn.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+
+#include "ctnbpf/address.h"
+
+namespace ctnbpf::cli {
+namespace {
+
+/* Those a user or a terminal sends to a command; SIGCHLD to learn of its end. */
+constexpr std::array kPassed = {SIGINT,  SIGTERM, SIGHUP,  SIGQUIT, SIGTSTP,
+                                SIGCONT, SIGUSR1, SIGUSR2, SIGWINCH};
+
+Result<void> make_pipe(UniqueFd& read_end, UniqueFd& write_end) {
+  std::array<int, 2> ends = {};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) return system_error("make a pipe");
+  read_end.reset(ends[0]);
+  write_end.reset(ends[1]);
+  return {};
+}
+
+/* In the child. */
+[[noreturn]] void wait_and_exec(int gate, int exec_error, const std::vector<std::string>& argv,
+                                const sigset_t& mask, const struct sigaction& on_child) {
+  char go = 0;
+  ssize_t got = 0;
+  do got = ::read(gate, &go, 1);
+  while (got < 0 && errno == EINTR);
+  if (got != 1) ::_exit(125);
+  std::vector<char*> words;
+  for (const std::string& word : argv) words.push_back(const_cast<char*>(word.c_str()));
+  words.push_back(nullptr);
+  ::sigaction(SIGCHLD, &on_child, nullptr);
+  ::sigprocmask(SIG_SETMASK, &mask, nullptr);
+  ::execvp(words[0], words.data());
+  int error = errno;
+  (void)!::write(exec_error, &error, sizeof(error));
+  ::_exit(error == ENOENT ? 127 : 126);
+}
+
+/* A shell that made itself the terminal's foreground group and was killed has left it so. */
+void take_back_terminal() {
+  int terminal = ::open("/dev/tty", O_RDWR | O_CLOEXEC);
+  if (terminal < 0) return;
+  pid_t front = ::tcgetpgrp(terminal);
+  if (front > 0 && front != ::getpgrp() && ::kill(-front, 0) != 0 && errno == ESRCH) {
+    sigset_t ttou;
+    sigemptyset(&ttou);
+    sigaddset(&ttou, SIGTTOU);
+    sigset_t old;
+    ::sigprocmask(SIG_BLOCK, &ttou, &old);
+    ::tcsetpgrp(terminal, ::getpgrp());
+    ::sigprocmask(SIG_SETMASK, &old, nullptr);
+  }
+  ::close(terminal);
+}
+
+}  // namespace
+
+int Ended::exit_code() const {
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+Result<Spawn> Spawn::start(const std::vector<std::string>& argv) {
+  Spawn spawn;
+  UniqueFd gate_read;
+  UniqueFd error_write;
+  CTN_TRY(make_pipe(gate_read, spawn.gate_));
+  CTN_TRY(make_pipe(spawn.exec_error_, error_write));
+
+  sigset_t old_mask;
+  sigemptyset(&spawn.waited_);
+  for (int signal : kPassed) sigaddset(&spawn.waited_, signal);
+  sigaddset(&spawn.waited_, SIGCHLD);
+  ::sigprocmask(SIG_BLOCK, &spawn.waited_, &old_mask);
+  /* Whoever started us may ignore SIGCHLD; then the command's status would be lost. */
+  struct sigaction plain = {};
+  plain.sa_handler = SIG_DFL;
+  struct sigaction on_child = {};
+  ::sigaction(SIGCHLD, &plain, &on_child);
+
+  spawn.pid_ = ::fork();
+  if (spawn.pid_ < 0) return system_error("start the command");
+  if (spawn.pid_ == 0) {
+    spawn.gate_.reset(); /* or our own copy would keep the gate open after the parent's death */
+    wait_and_exec(gate_read.get(), error_write.get(), argv, old_mask, on_child);
+  }
+  return spawn;
+}
+
+Result<void> Spawn::release() {
+  (void)!::write(gate_.get(), "g", 1); /* if the child is gone already, the read below ends */
+  gate_.reset();
+  int error = 0;
+  ssize_t got = 0;
+  do got = ::read(exec_error_.get(), &error, sizeof(error));
+  while (got < 0 && errno == EINTR);
+  exec_error_.reset();
+  if (got != sizeof(error)) return {};
+  while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  return Error{error, std::strerror(error)};
+}
+
+void Spawn::abandon() {
+  gate_.reset();
+  while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
+  }
+}
+
+Ended Spawn::wait() {
+  Ended ended;
+  for (;;) {
+    siginfo_t info = {};
+    int signal = ::sigwaitinfo(&waited_, &info);
+    if (signal < 0) continue; /* EINTR: we were stopped and continued */
+    if (signal != SIGCHLD) {
+      /* SI_KERNEL: from the terminal, to our whole group. From the command itself: likewise. */
+      bool sent_to_us = info.si_code <= 0 && info.si_pid != pid_;
+      if (sent_to_us) ::kill(pid_, signal);
+      continue;
+    }
+    int status = 0;
+    pid_t got = 0;
+    while ((got = ::wait4(pid_, &status, WNOHANG | WUNTRACED, &ended.usage)) > 0) {
+      if (WIFSTOPPED(status)) {
+        ::raise(SIGSTOP);
+        ::kill(pid_, SIGCONT);
+        continue;
+      }
+      ended.status = status;
+      take_back_terminal();
+      return ended;
+    }
+  }
+}
+
+}  // namespace ctnbpf::cli

@@ -1,0 +1,187 @@
+#include "loader.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fmt/format.h>
+#include <linux/magic.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include <bit>
+#include <filesystem>
+#include <memory>
+
+#include "bpf_log.h"
+#include "ctnbpf/state.h"
+#include "ctnbpf/subsystem.h"
+#include "ctnbpf/tree.h"
+#include "hooks.h"
+#include "lock.h"
+
+#include "ctnbpf.skel.h"
+
+namespace ctnbpf {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Destroy {
+  void operator()(ctnbpf_bpf* skeleton) const { ctnbpf_bpf::destroy(skeleton); }
+};
+using Skeleton = std::unique_ptr<ctnbpf_bpf, Destroy>;
+
+/* Beside the pins: what is being built, and what is being removed. (bpffs allows no dots.) */
+std::string being_built(const Pins& pins) { return pins.root() + "-new"; }
+std::string being_removed(const Pins& pins) { return pins.root() + "-old"; }
+
+/* Unlinks links first, so that nothing runs any more when the maps go. */
+Result<void> remove_pins(const std::string& root) {
+  std::error_code error;
+  for (const char* part : {"/links", "/progs", "/maps", ""}) fs::remove_all(root + part, error);
+  if (error) return Error{error.value(), fmt::format("remove '{}': {}", root, error.message())};
+  return {};
+}
+
+Result<void> require_bpffs(const std::string& parent) {
+  struct statfs st = {};
+  if (::statfs(parent.c_str(), &st) != 0)
+    return system_error(fmt::format("look at '{}', which is to hold the pins", parent));
+  if (st.f_type == BPF_FS_MAGIC) return {};
+  if (parent != "/sys/fs/bpf")
+    return Error{EINVAL, fmt::format("'{0}' is not on a BPF file system: mount one there (`mount -t bpf "
+                                     "bpf {0}`) or choose another --bpffs",
+                                     parent)};
+  if (::mount("bpf", parent.c_str(), "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") != 0)
+    return system_error("mount the BPF file system on '/sys/fs/bpf'");
+  return {};
+}
+
+std::uint32_t buckets_for(std::uint32_t keys) {
+  /* At most 4 of 7 places in use on average: two full buckets for one key are out of the question. */
+  return std::bit_ceil(std::max<std::uint32_t>(keys / 4, 16));
+}
+
+Result<Skeleton> load_object(const LoadSettings& settings, const Levels& levels) {
+  BpfLog log;
+  Skeleton skeleton(ctnbpf_bpf::open());
+  if (!skeleton) return Error{errno, fmt::format("open the BPF object: {}", std::strerror(errno)),
+                              log.text()};
+  std::uint32_t slots = settings.max_containers + CTN_MAX_HIER;
+  std::uint32_t buckets = buckets_for(settings.max_tasks);
+  bpf_map__set_max_entries(skeleton->maps.nodes, slots);
+  bpf_map__set_max_entries(skeleton->maps.infos, slots);
+  bpf_map__set_max_entries(skeleton->maps.name_index, std::bit_ceil(slots));
+  bpf_map__set_max_entries(skeleton->maps.task_buckets, buckets);
+  bpf_map__set_max_entries(skeleton->maps.task_records, buckets * CTN_BUCKET_KEYS);
+  for (const Subsystem* subsystem : subsystems())
+    if (bpf_map* map = bpf_object__find_map_by_name(skeleton->obj, subsystem->name); map != nullptr)
+      bpf_map__set_max_entries(map, slots);
+  skeleton->rodata->task_bucket_bits = static_cast<__u32>(std::countr_zero(buckets));
+  skeleton->rodata->gate_can_skip = levels.fork != CTN_LEVEL_STRICT;
+
+  for (const hooks::HookProgram& program : hooks::programs()) {
+    bpf_program* found = bpf_object__find_program_by_name(skeleton->obj, program.name);
+    bpf_program__set_autoload(found, levels.works(program.name) && hooks::runs_at(program, levels.fork));
+  }
+  if (int err = ctnbpf_bpf::load(skeleton.get()); err != 0)
+    return Error{-err, fmt::format("load the BPF programs: {} (-v shows the kernel's words)",
+                                   std::strerror(-err)),
+                 log.text()};
+  return skeleton;
+}
+
+Result<void> pin_all(ctnbpf_bpf& skeleton, const Pins& pins) {
+  for (const std::string& dir : {pins.root(), pins.root() + "/maps", pins.root() + "/progs",
+                                 pins.root() + "/links"})
+    if (::mkdir(dir.c_str(), 0700) != 0) return system_error(fmt::format("make '{}'", dir));
+  auto pin = [](int fd, const std::string& path) -> Result<void> {
+    if (int err = bpf_obj_pin(fd, path.c_str()); err != 0)
+      return system_error(-err, fmt::format("pin '{}'", path));
+    if (::chmod(path.c_str(), 0600) != 0) return system_error(fmt::format("protect '{}'", path));
+    return {};
+  };
+  bpf_map* map = nullptr;
+  bpf_object__for_each_map(map, skeleton.obj) {
+    std::string name = bpf_map__name(map);
+    if (name.starts_with(".data.")) name = name.substr(6); /* ".data.core" is pinned as "core" */
+    if (name.find('.') != std::string::npos) continue;      /* constants and strings */
+    CTN_TRY(pin(bpf_map__fd(map), pins.map(name)));
+  }
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, skeleton.obj) {
+    if (bpf_program__fd(program) < 0) continue; /* not loaded on this level */
+    CTN_TRY(pin(bpf_program__fd(program), pins.prog(bpf_program__name(program))));
+  }
+  return {};
+}
+
+/* The default layout, if there is no hierarchy at all: one with every subsystem that works here. */
+Result<void> ensure_hierarchy(const Pins& pins, UniqueFd lock) {
+  CTN_ASSIGN(Writer writer, Writer::open(pins, std::move(lock)));
+  for (std::uint32_t h = 0; h < CTN_MAX_HIER; h++)
+    if (tree::hierarchy_active(writer, h)) return {};
+  std::vector<std::string> names;
+  for (const Subsystem* subsystem : subsystems())
+    if (writer.core().fork_level >= subsystem->minimum) names.emplace_back(subsystem->name);
+  CTN_TRY(tree::create_hierarchy(writer, "default", names));
+  return {};
+}
+
+Result<void> load_and_pin(const Pins& pins, const LoadSettings& settings) {
+  CTN_ASSIGN(Levels levels, probe_levels());
+  if (levels.fork == CTN_LEVEL_NONE)
+    return Error{ENOTSUP, "this kernel runs none of the hooks that count tasks: `ctnbpf doctor` says "
+                          "which and why"};
+  CTN_ASSIGN(Skeleton skeleton, load_object(settings, levels));
+  ctn_core* core = &skeleton->data_core->core;
+  core->layout = CTN_LAYOUT;
+  core->max_containers = settings.max_containers;
+  core->max_tasks = settings.max_tasks;
+  core->high_slot = CTN_MAX_HIER;
+  core->fork_level = levels.fork;
+  core->reap_level = levels.reap;
+  core->magic = CTN_MAGIC;
+  Pins fresh(being_built(pins));
+  auto pinned = pin_all(*skeleton, fresh);
+  if (pinned && ::rename(fresh.root().c_str(), pins.root().c_str()) != 0)
+    pinned = system_error(fmt::format("put the pins in place at '{}'", pins.root()));
+  if (!pinned) (void)remove_pins(fresh.root());
+  return pinned;
+}
+
+}  // namespace
+
+Result<bool> bring_up(const Pins& pins, const LoadSettings& settings) {
+  CTN_ASSIGN(UniqueFd lock, take_writer_lock());
+  CTN_TRY(require_bpffs(fs::path(pins.root()).parent_path()));
+  CTN_TRY(remove_pins(being_removed(pins)));
+  CTN_TRY(remove_pins(being_built(pins)));
+  bool fresh = !pins.exist();
+  if (fresh) CTN_TRY(load_and_pin(pins, settings));
+  CTN_TRY(ensure_hierarchy(pins, std::move(lock)));
+  return fresh;
+}
+
+Result<bool> take_down(const Pins& pins, bool force) {
+  CTN_ASSIGN(UniqueFd lock, take_writer_lock());
+  CTN_TRY(remove_pins(being_built(pins)));
+  CTN_TRY(remove_pins(being_removed(pins)));
+  if (!pins.exist()) return false;
+  if (!force) {
+    CTN_ASSIGN(State state, State::open(pins));
+    for (Slot slot = CTN_MAX_HIER; slot < state.nodes().size(); slot++)
+      if (std::uint32_t live = live_tasks(state.nodes()[slot]); live != 0)
+        return Error{EBUSY, fmt::format("{} has {} live task{}: end or move them, or use --force to "
+                                        "drop all limits",
+                                        printable(tree::address_of(state, slot)), live,
+                                        live == 1 ? "" : "s")};
+  }
+  if (::rename(pins.root().c_str(), being_removed(pins).c_str()) != 0)
+    return system_error(fmt::format("take the pins away from '{}'", pins.root()));
+  CTN_TRY(remove_pins(being_removed(pins)));
+  return true;
+}
+
+}  // namespace ctnbpf

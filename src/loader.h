@@ -1,0 +1,27 @@
+/* Loading and unloading everything in the kernel. */
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "ctnbpf/abi.h"
+#include "ctnbpf/levels.h"
+#include "ctnbpf/result.h"
+#include "pins.h"
+
+namespace ctnbpf {
+
+struct LoadSettings {
+  std::uint32_t max_containers = CTN_DEFAULT_CONTAINERS;
+  std::uint32_t max_tasks = CTN_DEFAULT_TASKS; /* contained tasks at one time, at least */
+};
+
+/* Probes, loads, pins, and makes the hierarchy `default` with every subsystem this kernel supports.
+ * Nothing is pinned unless all of it is. True if it was not up before. */
+Result<bool> bring_up(const Pins& pins, const LoadSettings& settings);
+
+/* Detaches and frees everything. EBUSY while there are contained tasks, unless `force`. True if
+ * there was anything. */
+Result<bool> take_down(const Pins& pins, bool force);
+
+}  // namespace ctnbpf

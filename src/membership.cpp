@@ -1,0 +1,89 @@
+#include "ctnbpf/membership.h"
+
+#include <fmt/format.h>
+
+#include <set>
+
+#include "ctnbpf/subsystem.h"
+#include "ctnbpf/tree.h"
+#include "hooks.h"
+#include "mapping.h"
+#include "walk.h"
+
+namespace ctnbpf {
+namespace {
+
+Error no_such(pid_t pid, bool one_thread) {
+  return {ESRCH, fmt::format("no {} {}: it is gone or exiting", one_thread ? "thread" : "process", pid)};
+}
+
+struct Pass {
+  std::uint64_t there = 0;   /* in the target when the pass was over */
+  std::uint64_t moved = 0;
+  std::uint64_t newborn = 0; /* not moved: still being forked */
+  bool full = false;
+};
+
+Result<Pass> move_pass(const Pins& pins, WalkScope scope, pid_t pid) {
+  CTN_ASSIGN(auto reports, run_iterator_as<ctn_move_report>(pins, "i_move", scope, pid));
+  Pass pass;
+  std::set<std::uint32_t> there; /* a task may be shown twice: see i_move */
+  for (const ctn_move_report& report : reports) {
+    if (report.result == CTN_MOVED || report.result == CTN_MOVE_SAME) there.insert(report.tid);
+    pass.moved += report.result == CTN_MOVED;
+    pass.newborn += report.result == CTN_MOVE_NEW;
+    pass.full = pass.full || report.result == CTN_MOVE_FULL;
+  }
+  pass.there = there.size();
+  return pass;
+}
+
+}  // namespace
+
+Result<std::vector<ctn_walk_task>> walk_tasks(const Pins& pins, WalkScope scope, pid_t pid) {
+  auto tasks = run_iterator_as<ctn_walk_task>(pins, "i_walk", scope, pid);
+  if (!tasks && tasks.error().code == ENOENT && !pins.exist())
+    return Error{ENOENT, fmt::format("ctnbpf is not up (nothing pinned in {}): run `ctnbpf up`",
+                                     pins.root())};
+  return tasks;
+}
+
+Slot container_of(const ctn_walk_task& task, std::uint32_t hierarchy) {
+  Slot slot = task.slot[hierarchy] & ~CTN_EXITED;
+  return slot < CTN_MAX_HIER ? hierarchy : slot;
+}
+
+bool has_exited(const ctn_walk_task& task) { return task.exit_state != 0; }
+
+Result<AttachResult> attach(Writer& writer, Slot slot, pid_t pid, bool one_thread) {
+  std::uint32_t hierarchy = writer.nodes()[slot].hierarchy;
+  for (const Subsystem* subsystem : bound_subsystems(writer, hierarchy))
+    if (subsystem->can_attach) CTN_TRY(subsystem->can_attach(writer, slot, 1));
+
+  /* newtask puts children right that are forked while their parent is moved, and tells of them. Only
+   * at level strict it does not run anyway. */
+  UniqueFd newtask;
+  if (writer.core().fork_level == CTN_LEVEL_STRICT) {
+    CTN_ASSIGN(newtask, hooks::attach_for_now(writer.pins(), "t_newtask"));
+  }
+  CTN_ASSIGN(Mapping request, Mapping::open(writer.pins(), "move", sizeof(ctn_move_request), 1, true));
+  request.as<ctn_move_request>()[0] = {hierarchy, slot};
+
+  /* Again until a pass finds nothing to do and no fork raced with it. A thread made by a thread that
+   * was moved already is born in the target, so the passes end as soon as all threads are there. */
+  WalkScope scope = one_thread ? WalkScope::kThread : WalkScope::kProcess;
+  for (;;) {
+    std::uint64_t races = load(writer.core().fork_races);
+    auto pass = move_pass(writer.pins(), scope, pid);
+    if (!pass) return pass.error().code == ESRCH ? no_such(pid, one_thread) : pass.error();
+    if (pass->full)
+      return Error{ENOSPC, fmt::format("cannot attach {}: no room for more contained tasks; `ctnbpf "
+                                       "down` and `ctnbpf up --max-tasks N` (now {}) makes room",
+                                       pid, writer.core().max_tasks)};
+    if (pass->there == 0 && pass->newborn == 0) return no_such(pid, one_thread);
+    if (pass->moved == 0 && pass->newborn == 0 && races == load(writer.core().fork_races))
+      return AttachResult{pass->there};
+  }
+}
+
+}  // namespace ctnbpf

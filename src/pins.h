@@ -1,0 +1,32 @@
+/* Where pinned objects lie, and opening them. Only this file, loader.cpp, hooks.cpp, probe.cpp and
+ * walk.cpp speak to libbpf. */
+#pragma once
+
+#include <string>
+
+#include "ctnbpf/result.h"
+#include "unique_fd.h"
+
+namespace ctnbpf {
+
+class Pins {
+ public:
+  explicit Pins(std::string root) : root_(std::move(root)) {}
+
+  const std::string& root() const { return root_; }
+  std::string map(const std::string& name) const { return root_ + "/maps/" + name; }
+  std::string prog(const std::string& name) const { return root_ + "/progs/" + name; }
+  std::string link(const std::string& name) const { return root_ + "/links/" + name; }
+  bool exist() const;
+
+  /* ENOENT when it is not pinned. */
+  Result<UniqueFd> open_map(const std::string& name) const;
+  Result<UniqueFd> open_prog(const std::string& name) const;
+
+ private:
+  std::string root_;
+};
+
+inline constexpr const char* kDefaultPinRoot = "/sys/fs/bpf/ctnbpf";
+
+}  // namespace ctnbpf

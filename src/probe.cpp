@@ -1,0 +1,115 @@
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fmt/format.h>
+#include <linux/membarrier.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <memory>
+
+#include "bpf_log.h"
+#include "ctnbpf/levels.h"
+#include "probe.h"
+
+#include "probe.skel.h"
+
+namespace ctnbpf {
+namespace {
+
+struct Destroy {
+  void operator()(probe_bpf* skeleton) const { probe_bpf::destroy(skeleton); }
+  void operator()(bpf_link* link) const { bpf_link__destroy(link); }
+};
+
+constexpr struct {
+  const char* program;
+  const char* hook;
+  bool gate;
+} kProbes[] = {
+    {"l_task_alloc", "lsm/task_alloc", true},
+    {"l_task_free", "lsm/task_free", false},
+    {"f_task_alloc", "fmod_ret/security_task_alloc", true},
+    {"f_task_free", "fentry/security_task_free", false},
+    {"f_release", "fentry/release_task", false},
+    {"t_newtask", "tp_btf/task_newtask", false},
+    {"t_exit", "tp_btf/sched_process_exit", false},
+    {"t_task_free", "tp_btf/sched_process_free", false},
+};
+
+/* A child is born, ends and is reaped: fires every hook of a task's life. Says whether fork worked. */
+bool live_and_die() {
+  pid_t pid = ::fork();
+  if (pid == 0) ::_exit(0);
+  if (pid < 0) return false;
+  while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  return true;
+}
+
+/* A task_struct is freed some grace periods after the task is reaped: each turn waits for one. */
+bool ran(const volatile ctn_probe& probe) {
+  constexpr int kGracePeriods = 50;
+  for (int i = 0; i < kGracePeriods && probe.runs == 0; i++)
+    ::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+  return probe.runs != 0;
+}
+
+/* Empty if the hook works, else why not. */
+std::string try_probe(const char* name, bool gate) {
+  BpfLog log;
+  std::unique_ptr<probe_bpf, Destroy> skeleton(probe_bpf::open());
+  if (!skeleton) return fmt::format("cannot be opened: {}", std::strerror(errno));
+  bpf_program* program = nullptr;
+  bpf_program* each = nullptr;
+  bpf_object__for_each_program(each, skeleton->obj) {
+    bool wanted = std::string_view(bpf_program__name(each)) == name;
+    bpf_program__set_autoload(each, wanted);
+    if (wanted) program = each;
+  }
+  if (int err = probe_bpf::load(skeleton.get()); err != 0)
+    return fmt::format("the kernel refuses the program: {}", std::strerror(-err));
+  std::unique_ptr<bpf_link, Destroy> link(bpf_program__attach(program));
+  if (!link) return fmt::format("the program cannot be attached: {}", std::strerror(errno));
+
+  ctn_probe* probe = &skeleton->data_probe->probe;
+  live_and_die();
+  if (!ran(*probe)) return "the program is attached and never runs";
+  if (!gate) return {};
+  probe->refuse_pid = static_cast<std::uint32_t>(::getpid());
+  bool forked = live_and_die();
+  probe->refuse_pid = 0;
+  return forked ? "the program runs and cannot refuse" : "";
+}
+
+}  // namespace
+
+bool Levels::works(const std::string& program) const {
+  for (const ProbedHook& hook : hooks)
+    if (program == hook.program) return hook.works;
+  return false;
+}
+
+Result<Levels> probe_levels() {
+  if (!kernel_facts().btf)
+    return Error{ENOTSUP, "this kernel has no BTF (/sys/kernel/btf/vmlinux is missing): use one built "
+                          "with CONFIG_DEBUG_INFO_BTF=y, as distributions' kernels are"};
+  Levels levels;
+  for (const auto& one : kProbes) {
+    std::string reason = try_probe(one.program, one.gate);
+    levels.hooks.push_back({one.program, one.hook, reason.empty(), reason});
+  }
+  bool counts = levels.works("t_exit");
+  if (levels.works("l_task_alloc") && levels.works("l_task_free") && counts)
+    levels.fork = CTN_LEVEL_STRICT;
+  else if (levels.works("f_task_alloc") && levels.works("f_task_free") &&
+           levels.works("t_newtask") && levels.works("t_task_free") && counts)
+    levels.fork = CTN_LEVEL_FALLBACK;
+  else if (levels.works("t_newtask") && levels.works("t_task_free") && counts)
+    levels.fork = CTN_LEVEL_ACCOUNTING;
+  if (levels.works("f_release")) levels.reap = levels.fork;
+  return levels;
+}
+
+}  // namespace ctnbpf

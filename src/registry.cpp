@@ -1,0 +1,37 @@
+/* The table of subsystems, in the order in which everything calls them. */
+#include <array>
+
+#include "ctnbpf/subsystem.h"
+#include "ctnbpf/tree.h"
+#include "numtasks/numtasks_ops.h"
+
+namespace ctnbpf {
+
+std::span<const Subsystem* const> subsystems() {
+  static constexpr std::array kTable = {
+      &kNumtasks,
+  };
+  return kTable;
+}
+
+const Subsystem* find_subsystem(std::string_view name) {
+  for (const Subsystem* subsystem : subsystems())
+    if (name == subsystem->name) return subsystem;
+  return nullptr;
+}
+
+std::vector<const Subsystem*> bound_subsystems(const State& state, std::uint32_t hierarchy) {
+  std::vector<const Subsystem*> out;
+  for (const Subsystem* subsystem : subsystems())
+    if (load(state.core().bound[subsystem->id]) == hierarchy + 1) out.push_back(subsystem);
+  return out;
+}
+
+std::string subsystem_list(const State& state, std::uint32_t hierarchy) {
+  std::string out;
+  for (const Subsystem* subsystem : bound_subsystems(state, hierarchy))
+    out += (out.empty() ? "" : ",") + std::string(subsystem->name);
+  return out;
+}
+
+}  // namespace ctnbpf

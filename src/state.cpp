@@ -1,0 +1,104 @@
+#include "ctnbpf/state.h"
+
+#include <fmt/format.h>
+
+#include "hooks.h"
+#include "lock.h"
+#include "mapping.h"
+#include "pins.h"
+#include "ctnbpf/tree.h"
+
+namespace ctnbpf {
+
+State::State() = default;
+State::State(State&&) noexcept = default;
+State& State::operator=(State&&) noexcept = default;
+State::~State() = default;
+
+Result<void> State::load(const Pins& pins, bool writable) {
+  pins_ = std::make_unique<Pins>(pins);
+  writable_ = writable;
+
+  auto mapped = Mapping::open(pins, "core", sizeof(ctn_core), 1, writable);
+  if (!mapped) {
+    if (mapped.error().code == ENOENT)
+      return Error{ENOENT, fmt::format("ctnbpf is not up (nothing pinned in {}): run `ctnbpf up`, or "
+                                       "`ctnbpf run`, which does it",
+                                       pins.root())};
+    return mapped.error();
+  }
+  core_ = mapped->as<ctn_core>().data();
+  mappings_.emplace("core", std::move(*mapped));
+  if (core_->magic != CTN_MAGIC || core_->layout != CTN_LAYOUT)
+    return Error{EPROTO, fmt::format("the pins in {} have layout {}, this ctnbpf knows layout {}: "
+                                     "nothing was changed; use the version that made them, or run "
+                                     "`ctnbpf down --force` and `ctnbpf up`",
+                                     pins.root(), core_->layout, CTN_LAYOUT)};
+
+  /* Readers map what was ever used, so that a command on a small tree stays cheap; the writer may
+   * make new containers and maps all. */
+  std::uint32_t all = core_->max_containers + CTN_MAX_HIER;
+  std::uint32_t used = writable ? all : std::min(all, ctnbpf::load(core_->high_slot));
+  CTN_ASSIGN(Mapping nodes, Mapping::open(pins, "nodes", sizeof(ctn_node), used, writable));
+  CTN_ASSIGN(Mapping infos, Mapping::open(pins, "infos", sizeof(ctn_info), used, writable));
+  CTN_ASSIGN(Mapping index, Mapping::open(pins, "name_index", 8, ~0U, writable));
+  nodes_ = nodes.as<ctn_node>();
+  infos_ = infos.as<ctn_info>();
+  name_index_ = index.as<std::uint64_t>();
+  if (nodes_.size() < used || infos_.size() < used)
+    return Error{EPROTO, fmt::format("the maps in {} are smaller than they say: run `ctnbpf down "
+                                     "--force` and `ctnbpf up`",
+                                     pins.root())};
+  mappings_.emplace("nodes", std::move(nodes));
+  mappings_.emplace("infos", std::move(infos));
+  mappings_.emplace("name_index", std::move(index));
+  return {};
+}
+
+Result<State> State::open(const Pins& pins) {
+  State state;
+  CTN_TRY(state.load(pins, false));
+  return state;
+}
+
+Result<void*> State::map_records(const std::string& map, std::uint32_t value_size) const {
+  auto found = mappings_.find(map);
+  if (found == mappings_.end()) {
+    auto count = static_cast<std::uint32_t>(nodes_.size());
+    CTN_ASSIGN(Mapping mapping, Mapping::open(*pins_, map, value_size, count, writable_));
+    if (mapping.size() < count)
+      return Error{EPROTO, fmt::format("map '{}' is shorter than the table of containers", map)};
+    found = mappings_.emplace(map, std::move(mapping)).first;
+  }
+  return static_cast<void*>(found->second.as<char>().data());
+}
+
+struct Writer::Lock {
+  UniqueFd fd;
+};
+
+Writer::Writer() = default;
+Writer::Writer(Writer&&) noexcept = default;
+
+Writer::~Writer() {
+  if (lock_ && core_ != nullptr) store(core_->dirty, 0U);
+}
+
+Result<Writer> Writer::open(const Pins& pins) {
+  CTN_ASSIGN(UniqueFd lock, take_writer_lock());
+  return open(pins, std::move(lock));
+}
+
+Result<Writer> Writer::open(const Pins& pins, UniqueFd lock) {
+  Writer writer;
+  CTN_TRY(writer.load(pins, true));
+  if (ctnbpf::load(writer.core_->dirty) != 0) {
+    tree::rebuild(writer);
+    CTN_TRY(hooks::reconcile(writer));
+  }
+  store(writer.core_->dirty, 1U);
+  writer.lock_ = std::make_unique<Lock>(Lock{std::move(lock)});
+  return writer;
+}
+
+}  // namespace ctnbpf

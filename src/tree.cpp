@@ -1,0 +1,210 @@
+/* Hierarchies, and the changes to containers. Looking up is in tree_lookup.cpp, repair in
+ * tree_repair.cpp. */
+#include "ctnbpf/tree.h"
+
+#include <fmt/format.h>
+
+#include <ctime>
+
+#include "ctnbpf/subsystem.h"
+#include "hooks.h"
+#include "tree_lists.h"
+
+namespace ctnbpf::tree {
+namespace {
+
+std::uint64_t now_ns() {
+  timespec now = {};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
+         static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+Error busy(const State& state, Slot slot, const std::string& reason) {
+  return {EBUSY, fmt::format("{} {}", printable(address_of(state, slot)), reason)};
+}
+
+}  // namespace
+
+Result<std::uint32_t> create_hierarchy(Writer& writer, const std::string& name,
+                                       const std::vector<std::string>& wanted) {
+  CTN_TRY(check_hierarchy_name(name));
+  if (hierarchy_named(writer, name) < CTN_MAX_HIER)
+    return Error{EEXIST, fmt::format("hierarchy '{}' exists already", name)};
+  std::vector<const Subsystem*> members;
+  for (const std::string& one : wanted) {
+    const Subsystem* subsystem = find_subsystem(one);
+    if (subsystem == nullptr)
+      return Error{ENOENT, fmt::format("unknown subsystem '{}': `ctnbpf subsystems` lists them",
+                                       printable(one))};
+    if (std::uint8_t bound = writer.core().bound[subsystem->id]; bound != 0)
+      return Error{EBUSY, fmt::format("subsystem '{}' is bound to hierarchy '{}': destroy that one "
+                                      "first",
+                                      one, hierarchy_name(writer, bound - 1U))};
+    members.push_back(subsystem);
+  }
+  if (const Subsystem* other = find_subsystem(name); other != nullptr) {
+    bool own = false;
+    for (const Subsystem* member : members) own = own || member == other;
+    if (!own)
+      return Error{EINVAL, fmt::format("hierarchy '{0}' would be taken for subsystem '{0}': choose "
+                                       "another name, or bind {0} to it",
+                                       name)};
+  }
+  std::uint32_t free = 0;
+  while (free < CTN_MAX_HIER && hierarchy_active(writer, free)) free++;
+  if (free == CTN_MAX_HIER)
+    return Error{ENOSPC, fmt::format("no room for hierarchy '{}': there can be {} (CTN_MAX_HIER); "
+                                     "destroy one first",
+                                     name, CTN_MAX_HIER)};
+
+  ctn_hierarchy& hierarchy = writer.core().hierarchies[free];
+  hierarchy = {};
+  name.copy(hierarchy.name, CTN_HIER_NAME_MAX);
+  hierarchy.created_ns = now_ns();
+  ctn_node& root = writer.nodes()[free];
+  root = {};
+  root.parent = free;
+  root.hierarchy = static_cast<std::uint8_t>(free);
+  root.state = CTN_ACTIVE;
+  for (const Subsystem* member : members)
+    store(writer.core().bound[member->id], static_cast<std::uint8_t>(free + 1));
+  store(hierarchy.active, 1U);
+  return free;
+}
+
+Result<void> destroy_hierarchy(Writer& writer, std::uint32_t hierarchy) {
+  sweep_lingering(writer);
+  const ctn_node& root = writer.nodes()[hierarchy];
+  if (root.children != 0)
+    return busy(writer, hierarchy,
+                fmt::format("has {} container{} below it, first {}: remove them, or use -r",
+                            root.children, root.children == 1 ? "" : "s",
+                            printable(path_of(writer, children(writer, hierarchy)[0]))));
+  if (root.dependants != 0)
+    return busy(writer, hierarchy,
+                fmt::format("has {} removed container{} still held by tasks being reaped or by "
+                            "references: `ctnbpf tree --lingering` lists them",
+                            root.dependants, root.dependants == 1 ? "" : "s"));
+  store(writer.core().hierarchies[hierarchy].active, 0U);
+  for (std::uint8_t& bound : writer.core().bound)
+    if (bound == hierarchy + 1) store(bound, std::uint8_t{0});
+  writer.nodes()[hierarchy].state = CTN_FREE;
+  return hooks::reconcile(writer);
+}
+
+Result<Slot> create(Writer& writer, Slot parent, const std::string& name,
+                    const std::optional<Owner>& owner) {
+  CTN_TRY(check_container_name(name));
+  if (find_child(writer, parent, name) != 0)
+    return Error{EEXIST, fmt::format("{} exists already",
+                                     printable(address_of(writer, parent) +
+                                               (parent < CTN_MAX_HIER ? "" : "/") + name))};
+  if (writer.nodes()[parent].depth >= CTN_MAX_DEPTH)
+    return Error{E2BIG, fmt::format("cannot create '{}': containers nest at most {} deep "
+                                    "(CTN_MAX_DEPTH)",
+                                    printable(name), CTN_MAX_DEPTH)};
+  CTN_ASSIGN(Slot slot, lists::allocate(writer));
+
+  ctn_node& node = writer.nodes()[slot];
+  std::uint32_t generation = node.generation;
+  node = {};
+  node.generation = generation;
+  node.parent = parent;
+  node.hierarchy = writer.nodes()[parent].hierarchy;
+  node.depth = static_cast<std::uint16_t>(writer.nodes()[parent].depth + 1);
+  node.flags = writer.nodes()[parent].flags & CTN_NOTIFY_ON_RELEASE;
+  ctn_info& info = writer.infos()[slot];
+  info = {};
+  info.created_ns = now_ns();
+  name.copy(info.name, CTN_NAME_MAX);
+  if (owner) {
+    node.flags |= CTN_TRANSIENT;
+    info.owner_pid = owner->pid;
+    info.owner_start = owner->start;
+  }
+
+  std::vector<const Subsystem*> made;
+  for (const Subsystem* subsystem : bound_subsystems(writer, node.hierarchy)) {
+    Result<void> ok = subsystem->create ? subsystem->create(writer, slot) : Result<void>();
+    if (!ok) {
+      for (const Subsystem* done : made)
+        if (done->destroy) done->destroy(writer, slot);
+      lists::give_back(writer, slot);
+      return ok.error().within(fmt::format("subsystem {}", subsystem->name));
+    }
+    made.push_back(subsystem);
+  }
+  store(node.state, static_cast<std::uint8_t>(CTN_ACTIVE)); /* the commit */
+  lists::link(writer, slot);
+  writer.core().containers++;
+  /* The first container of a hierarchy: from here on its subsystems need their hooks. */
+  if (writer.nodes()[node.hierarchy].dependants == 1) {
+    if (auto ok = hooks::reconcile(writer); !ok) {
+      (void)remove(writer, slot, true);
+      return ok.error();
+    }
+  }
+  return slot;
+}
+
+Result<void> remove(Writer& writer, Slot slot, bool lazy) {
+  if (slot < CTN_MAX_HIER)
+    return Error{EPERM, fmt::format("{} is a root and cannot be removed: `ctnbpf hierarchy destroy` "
+                                    "removes the hierarchy",
+                                    address_of(writer, slot))};
+  ctn_node& node = writer.nodes()[slot];
+  if (node.children != 0)
+    return busy(writer, slot, fmt::format("has {} container{} below it: use -r", node.children,
+                                          node.children == 1 ? "" : "s"));
+  std::uint32_t live = live_tasks(node);
+  if (live != 0 && !lazy)
+    return busy(writer, slot, fmt::format("has {} live task{}: `ctnbpf kill` ends them, `ctnbpf "
+                                          "attach` moves them, --lazy lets it linger",
+                                          live, live == 1 ? "" : "s"));
+  std::uint32_t refs = load(node.refs);
+  if (refs != 0 && !lazy)
+    return busy(writer, slot, fmt::format("has {} reference{} held by open files: close them, or use "
+                                          "--lazy to let it linger",
+                                          refs, refs == 1 ? "" : "s"));
+  store(node.state, static_cast<std::uint8_t>(CTN_REMOVED)); /* the commit */
+  lists::unlink(writer, slot);
+  writer.core().containers--;
+  writer.core().lingering++;
+  lists::free_if_unheld(writer, slot);
+  return {};
+}
+
+Result<void> rename(Writer& writer, Slot slot, const std::string& name) {
+  CTN_TRY(check_container_name(name));
+  if (slot < CTN_MAX_HIER)
+    return Error{EPERM, fmt::format("{} is a root and has no name of its own",
+                                    address_of(writer, slot))};
+  ctn_node& node = writer.nodes()[slot];
+  if (name_of(writer, slot) == name) return {};
+  if (Slot other = find_child(writer, node.parent, name); other != 0)
+    return Error{EEXIST, fmt::format("{} exists already", printable(address_of(writer, other)))};
+  lists::unindex(writer, slot);
+  char* text = writer.infos()[slot].name;
+  std::memset(text, 0, CTN_NAME_MAX + 1);
+  name.copy(text, CTN_NAME_MAX);
+  lists::index(writer, slot);
+  return {};
+}
+
+std::uint32_t sweep_lingering(Writer& writer) {
+  if (writer.core().lingering == 0) return 0;
+  std::uint32_t freed = 0;
+  /* Deepest last in slot order is not guaranteed, and a parent is freed only after its children. */
+  for (bool again = true; again;) {
+    again = false;
+    for (Slot slot = CTN_MAX_HIER; slot < writer.core().high_slot; slot++) {
+      if (writer.nodes()[slot].state != CTN_REMOVED || !lists::free_if_unheld(writer, slot)) continue;
+      freed++;
+      again = true;
+    }
+  }
+  return freed;
+}
+
+}  // namespace ctnbpf::tree

@@ -1,0 +1,138 @@
+/* Looking up in the tree, without a lock: chains may change under the reader, so every walk is
+ * bounded by the number of slots and every index is checked. */
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "ctnbpf/subsystem.h"
+#include "ctnbpf/tree.h"
+#include "tree_lists.h"
+
+namespace ctnbpf::tree {
+namespace {
+
+std::string_view raw_name(const State& state, Slot slot) {
+  const char* text = state.infos()[slot].name;
+  return {text, ::strnlen(text, CTN_NAME_MAX)};
+}
+
+bool valid(const State& state, Slot slot) { return slot < state.nodes().size(); }
+
+}  // namespace
+
+bool hierarchy_active(const State& state, std::uint32_t hierarchy) {
+  return hierarchy < CTN_MAX_HIER && load(state.core().hierarchies[hierarchy].active) != 0;
+}
+
+std::string hierarchy_name(const State& state, std::uint32_t hierarchy) {
+  const char* text = state.core().hierarchies[hierarchy % CTN_MAX_HIER].name;
+  return {text, ::strnlen(text, CTN_HIER_NAME_MAX)};
+}
+
+std::uint32_t hierarchy_named(const State& state, std::string_view name) {
+  std::uint32_t h = 0;
+  while (h < CTN_MAX_HIER && !(hierarchy_active(state, h) && hierarchy_name(state, h) == name)) h++;
+  return h;
+}
+
+Result<std::uint32_t> find_hierarchy(const State& state, std::string_view name) {
+  if (std::uint32_t h = hierarchy_named(state, name); h < CTN_MAX_HIER) return h;
+  const Subsystem* subsystem = find_subsystem(name);
+  if (subsystem == nullptr)
+    return Error{ENOENT, fmt::format("no hierarchy or subsystem '{}': `ctnbpf hierarchy list` shows "
+                                     "what there is",
+                                     printable(name))};
+  std::uint8_t bound = load(state.core().bound[subsystem->id]);
+  if (bound == 0 || bound > CTN_MAX_HIER)
+    return Error{ENOENT, fmt::format("subsystem '{}' is not bound to a hierarchy: `ctnbpf hierarchy "
+                                     "create NAME -o {}` binds it",
+                                     name, name)};
+  return bound - 1U;
+}
+
+Slot find_child(const State& state, Slot parent, std::string_view name) {
+  std::uint32_t hash = lists::hash_name(parent, name);
+  auto at = static_cast<Slot>(load(state.name_index()[hash & (state.name_index().size() - 1)]));
+  for (std::size_t steps = 0; at != 0 && valid(state, at) && steps < state.nodes().size(); steps++) {
+    const ctn_node& node = state.nodes()[at];
+    if (node.name_hash == hash && node.parent == parent && load(node.state) == CTN_ACTIVE &&
+        raw_name(state, at) == name)
+      return at;
+    at = load(node.hash_next);
+  }
+  return 0;
+}
+
+Result<Slot> find(const State& state, const Address& address) {
+  CTN_ASSIGN(std::uint32_t hierarchy, find_hierarchy(state, address.hierarchy));
+  Slot at = hierarchy;
+  Address seen{address.hierarchy, {}};
+  for (const std::string& name : address.path) {
+    seen.path.push_back(name);
+    at = find_child(state, at, name);
+    if (at == 0)
+      return Error{ENOENT, fmt::format("no container {}: `ctnbpf tree {}:/` shows what there is",
+                                       printable(seen.to_string()), address.hierarchy)};
+  }
+  return at;
+}
+
+Result<Slot> find(const State& state, std::string_view address) {
+  CTN_ASSIGN(Address parsed, parse_address(address));
+  return find(state, parsed);
+}
+
+std::string name_of(const State& state, Slot slot) {
+  return slot < CTN_MAX_HIER || !valid(state, slot) ? "" : std::string(raw_name(state, slot));
+}
+
+std::string path_of(const State& state, Slot slot) {
+  std::string path;
+  for (int depth = 0; slot >= CTN_MAX_HIER && valid(state, slot) && depth <= CTN_MAX_DEPTH; depth++) {
+    path.insert(0, "/" + name_of(state, slot));
+    slot = state.nodes()[slot].parent;
+  }
+  return path.empty() ? "/" : path;
+}
+
+std::string address_of(const State& state, Slot slot) {
+  std::uint32_t hierarchy = slot < CTN_MAX_HIER ? slot : state.nodes()[slot].hierarchy;
+  return hierarchy_name(state, hierarchy) + ":" + path_of(state, slot);
+}
+
+std::vector<Slot> children(const State& state, Slot parent) {
+  std::vector<Slot> out;
+  Slot at = load(state.nodes()[parent].first_child);
+  while (at != 0 && valid(state, at) && out.size() < state.nodes().size()) {
+    if (load(state.nodes()[at].state) == CTN_ACTIVE && state.nodes()[at].parent == parent)
+      out.push_back(at);
+    at = load(state.nodes()[at].next_sibling);
+  }
+  std::sort(out.begin(), out.end(),
+            [&](Slot a, Slot b) { return raw_name(state, a) < raw_name(state, b); });
+  return out;
+}
+
+std::vector<Slot> subtree(const State& state, Slot top) {
+  std::vector<Slot> out;
+  std::vector<Slot> todo{top};
+  while (!todo.empty() && out.size() < state.nodes().size()) {
+    Slot slot = todo.back();
+    todo.pop_back();
+    out.push_back(slot);
+    std::vector<Slot> below = children(state, slot);
+    todo.insert(todo.end(), below.rbegin(), below.rend());
+  }
+  return out;
+}
+
+bool within(const State& state, Slot slot, Slot top) {
+  for (int depth = 0; depth <= CTN_MAX_DEPTH && valid(state, slot); depth++) {
+    if (slot == top) return true;
+    if (slot < CTN_MAX_HIER) return false;
+    slot = state.nodes()[slot].parent;
+  }
+  return false;
+}
+
+}  // namespace ctnbpf::tree
