@@ -56,24 +56,40 @@ bool ran(const volatile ctn_probe& probe) {
   return probe.runs != 0;
 }
 
-/* Empty if the hook works, else why not. */
-std::string try_probe(const char* name, bool gate) {
+using Skeleton = std::unique_ptr<probe_bpf, Destroy>;
+
+/* The probes loaded, or only `name`; null, with `error` set, if the kernel refuses. */
+Skeleton load_probes(const char* name, int& error) {
   BpfLog log;
-  std::unique_ptr<probe_bpf, Destroy> skeleton(probe_bpf::open());
-  if (!skeleton) return fmt::format("cannot be opened: {}", std::strerror(errno));
-  bpf_program* program = nullptr;
-  bpf_program* each = nullptr;
-  bpf_object__for_each_program(each, skeleton->obj) {
-    bool wanted = std::string_view(bpf_program__name(each)) == name;
-    bpf_program__set_autoload(each, wanted);
-    if (wanted) program = each;
+  Skeleton skeleton(probe_bpf::open());
+  if (!skeleton) {
+    error = errno;
+    return nullptr;
   }
-  if (int err = probe_bpf::load(skeleton.get()); err != 0)
-    return fmt::format("the kernel refuses the program: {}", std::strerror(-err));
+  bpf_program* each = nullptr;
+  if (name != nullptr)
+    bpf_object__for_each_program(each, skeleton->obj)
+      bpf_program__set_autoload(each, std::string_view(bpf_program__name(each)) == name);
+  error = -probe_bpf::load(skeleton.get());
+  return error == 0 ? std::move(skeleton) : nullptr;
+}
+
+/* Empty if the hook works, else why not. `all` is the object with every probe, if that loads. */
+std::string try_probe(probe_bpf* all, const char* name, bool gate) {
+  Skeleton own;
+  if (all == nullptr) {
+    int error = 0;
+    own = load_probes(name, error);
+    if (!own) return fmt::format("the kernel refuses the program: {}", std::strerror(error));
+    all = own.get();
+  }
+  BpfLog log;
+  bpf_program* program = bpf_object__find_program_by_name(all->obj, name);
   std::unique_ptr<bpf_link, Destroy> link(bpf_program__attach(program));
   if (!link) return fmt::format("the program cannot be attached: {}", std::strerror(errno));
 
-  ctn_probe* probe = &skeleton->data_probe->probe;
+  ctn_probe* probe = &all->data_probe->probe;
+  *probe = {};
   live_and_die();
   if (!ran(*probe)) return "the program is attached and never runs";
   if (!gate) return {};
@@ -96,8 +112,11 @@ Result<Levels> probe_levels() {
     return Error{ENOTSUP, "this kernel has no BTF (/sys/kernel/btf/vmlinux is missing): use one built "
                           "with CONFIG_DEBUG_INFO_BTF=y, as distributions' kernels are"};
   Levels levels;
+  /* One load for all where the kernel takes all; where it does not, each tells for itself. */
+  int error = 0;
+  Skeleton all = load_probes(nullptr, error);
   for (const auto& one : kProbes) {
-    std::string reason = try_probe(one.program, one.gate);
+    std::string reason = try_probe(all.get(), one.program, one.gate);
     levels.hooks.push_back({one.program, one.hook, reason.empty(), reason});
   }
   bool counts = levels.works("t_exit");
