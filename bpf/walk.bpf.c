@@ -33,6 +33,7 @@ SEC("iter/task")
 int i_move(struct bpf_iter__task *ctx) {
   struct task_struct *task = ctx->task;
   if (!task) return 0;
+  if (move_request.tgid && move_request.tgid != task->tgid) return 0;
   struct ctn_move_report out = {.tid = task->pid, .tgid = task->tgid};
   out.result = move(task, move_request.hierarchy, move_request.slot, &out.from);
   bpf_seq_write(ctx->meta->seq, &out, sizeof(out));

@@ -24,8 +24,8 @@ struct Pass {
   bool full = false;
 };
 
-Result<Pass> move_pass(const Pins& pins, WalkScope scope, pid_t pid) {
-  CTN_ASSIGN(auto reports, run_iterator_as<ctn_move_report>(pins, "i_move", scope, pid));
+Result<Pass> move_pass(const Pins& pins, pid_t tid) {
+  CTN_ASSIGN(auto reports, run_iterator_as<ctn_move_report>(pins, "i_move", tid));
   Pass pass;
   std::set<std::uint32_t> there; /* a task may be shown twice: see i_move */
   for (const ctn_move_report& report : reports) {
@@ -40,10 +40,10 @@ Result<Pass> move_pass(const Pins& pins, WalkScope scope, pid_t pid) {
 
 }  // namespace
 
-Result<std::vector<ctn_walk_task>> walk_tasks(const Pins& pins, WalkScope scope, pid_t pid) {
-  auto tasks = run_iterator_as<ctn_walk_task>(pins, "i_walk", scope, pid);
+Result<std::vector<ctn_walk_task>> walk_tasks(const Pins& pins, pid_t tid) {
+  auto tasks = run_iterator_as<ctn_walk_task>(pins, "i_walk", tid);
   if (!tasks && tasks.error().code == ENOENT && !pins.exist())
-    return Error{ENOENT, fmt::format("ctnbpf is not up (nothing pinned in {}): run `ctnbpf up`",
+    return Error{ENOENT, fmt::format("not up (nothing is pinned in {}): run `ctnbpf up`",
                                      pins.root())};
   return tasks;
 }
@@ -67,14 +67,18 @@ Result<AttachResult> attach(Writer& writer, Slot slot, pid_t pid, bool one_threa
     CTN_ASSIGN(newtask, hooks::attach_for_now(writer.pins(), "t_newtask"));
   }
   CTN_ASSIGN(Mapping request, Mapping::open(writer.pins(), "move", sizeof(ctn_move_request), 1, true));
-  request.as<ctn_move_request>()[0] = {hierarchy, slot};
+  request.as<ctn_move_request>()[0] = {
+      .hierarchy = hierarchy,
+      .slot = slot,
+      .tgid = one_thread ? 0 : static_cast<__u32>(pid),
+      .reserved = 0,
+  };
 
   /* Again until a pass finds nothing to do and no fork raced with it. A thread made by a thread that
    * was moved already is born in the target, so the passes end as soon as all threads are there. */
-  WalkScope scope = one_thread ? WalkScope::kThread : WalkScope::kProcess;
   for (;;) {
     std::uint64_t races = load(writer.core().fork_races);
-    auto pass = move_pass(writer.pins(), scope, pid);
+    auto pass = move_pass(writer.pins(), one_thread ? pid : 0);
     if (!pass) return pass.error().code == ESRCH ? no_such(pid, one_thread) : pass.error();
     if (pass->full)
       return Error{ENOSPC, fmt::format("cannot attach {}: no room for more contained tasks; `ctnbpf "

@@ -5,14 +5,12 @@
 
 namespace ctnbpf {
 
-Result<std::vector<char>> run_iterator(const Pins& pins, const std::string& program, WalkScope scope,
-                                       pid_t pid) {
+Result<std::vector<char>> run_iterator(const Pins& pins, const std::string& program, pid_t tid) {
   CTN_ASSIGN(UniqueFd prog, pins.open_prog(program));
   bpf_iter_link_info narrow = {};
-  if (scope == WalkScope::kProcess) narrow.task.pid = static_cast<__u32>(pid);
-  if (scope == WalkScope::kThread) narrow.task.tid = static_cast<__u32>(pid);
+  narrow.task.tid = static_cast<__u32>(tid);
   LIBBPF_OPTS(bpf_link_create_opts, options);
-  if (scope != WalkScope::kAll) {
+  if (tid != 0) {
     options.iter_info = &narrow;
     options.iter_info_len = sizeof(narrow);
   }

@@ -182,6 +182,8 @@ struct ctn_move_report {
 struct ctn_move_request {
   __u32 hierarchy;
   __u32 slot; /* target */
+  __u32 tgid; /* only the threads of this process; 0: every task shown */
+  __u32 reserved;
 };
 
 #ifdef __cplusplus

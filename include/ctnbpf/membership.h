@@ -9,12 +9,9 @@
 
 namespace ctnbpf {
 
-enum class WalkScope { kAll, kProcess, kThread };
-
-/* Every task (or those of a process, or one thread) with its membership, as the kernel's task
- * iterator shows them, ascending by tid. Zombies are included and say so. */
-Result<std::vector<ctn_walk_task>> walk_tasks(const Pins& pins, WalkScope scope = WalkScope::kAll,
-                                              pid_t pid = 0);
+/* Every task (or the one with this tid) with its membership, as the kernel's task iterator shows
+ * them, ascending by tid. Zombies are included and say so. ESRCH: no such tid. */
+Result<std::vector<ctn_walk_task>> walk_tasks(const Pins& pins, pid_t tid = 0);
 
 /* The container a walked task is in; the root if it never was elsewhere. */
 Slot container_of(const ctn_walk_task& task, std::uint32_t hierarchy);
