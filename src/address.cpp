@@ -9,8 +9,13 @@ namespace {
 
 bool is_control(unsigned char c) { return c < 0x20 || c == 0x7f; }
 
-/* Length of the valid UTF-8 sequence at the start of `text` (1-4), or 0. C1 controls (U+0080 to
- * U+009F) count as invalid: terminals obey them. */
+/* Is a C1 control (U+0080 to U+009F) at the start of `text`? Terminals obey them. */
+bool is_c1(std::string_view text) {
+  return text.size() > 1 && text[0] == '\xc2' && static_cast<unsigned char>(text[1]) >= 0x80 &&
+         static_cast<unsigned char>(text[1]) < 0xa0;
+}
+
+/* Length of the valid UTF-8 sequence at the start of `text` (1-4), or 0. Controls count as invalid. */
 std::size_t utf8_length(std::string_view text) {
   auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   unsigned char first = byte(0);
@@ -19,7 +24,7 @@ std::size_t utf8_length(std::string_view text) {
   if (first < 0xc2 || first > 0xf4 || text.size() < length) return 0;
   for (std::size_t i = 1; i < length; i++)
     if ((byte(i) & 0xc0) != 0x80) return 0;
-  if (first == 0xc2 && byte(1) < 0xa0) return 0;
+  if (is_c1(text)) return 0;
   if (first == 0xe0 && byte(1) < 0xa0) return 0;
   if (first == 0xed && byte(1) > 0x9f) return 0;
   if (first == 0xf0 && byte(1) < 0x90) return 0;
@@ -54,9 +59,9 @@ Result<void> check_container_name(std::string_view name) {
   if (name.size() > CTN_NAME_MAX)
     return bad(fmt::format("... has {} bytes: a name has at most {}", name.size(), CTN_NAME_MAX));
   if (name == "." || name == "..") return bad("is not allowed: choose another name");
-  for (char c : name) {
-    if (c == '/') return bad("has a '/': names cannot hold one");
-    if (is_control(static_cast<unsigned char>(c)))
+  for (std::size_t i = 0; i < name.size(); i++) {
+    if (name[i] == '/') return bad("has a '/': names cannot hold one");
+    if (is_control(static_cast<unsigned char>(name[i])) || is_c1(name.substr(i)))
       return bad("has a control character: use printable ones only");
   }
   return {};

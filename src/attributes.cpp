@@ -47,10 +47,15 @@ std::string to_string(const Value& value) {
   return std::get<std::string>(value);
 }
 
-std::vector<AttributeRef> attributes_of(const State& state, Slot slot) {
+std::vector<AttributeRef> core_attributes() {
   std::vector<AttributeRef> out;
   for (const Attribute& attribute : kCoreAttributes)
     out.push_back({nullptr, &attribute, attribute.name});
+  return out;
+}
+
+std::vector<AttributeRef> attributes_of(const State& state, Slot slot) {
+  std::vector<AttributeRef> out = core_attributes();
   for (const Subsystem* subsystem : bound_subsystems(state, state.nodes()[slot].hierarchy))
     for (const Attribute& attribute : subsystem->attributes)
       out.push_back({subsystem, &attribute, fmt::format("{}.{}", subsystem->name, attribute.name)});

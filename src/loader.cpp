@@ -117,18 +117,6 @@ Result<void> pin_all(ctnbpf_bpf& skeleton, const Pins& pins) {
   return {};
 }
 
-/* The default layout, if there is no hierarchy at all: one with every subsystem that works here. */
-Result<void> ensure_hierarchy(const Pins& pins, UniqueFd lock) {
-  CTN_ASSIGN(Writer writer, Writer::open(pins, std::move(lock)));
-  for (std::uint32_t h = 0; h < CTN_MAX_HIER; h++)
-    if (tree::hierarchy_active(writer, h)) return {};
-  std::vector<std::string> names;
-  for (const Subsystem* subsystem : subsystems())
-    if (writer.core().fork_level >= subsystem->minimum) names.emplace_back(subsystem->name);
-  CTN_TRY(tree::create_hierarchy(writer, "default", names));
-  return {};
-}
-
 Result<void> load_and_pin(const Pins& pins, const LoadSettings& settings) {
   CTN_ASSIGN(Levels levels, probe_levels());
   if (levels.fork == CTN_LEVEL_NONE)
@@ -160,8 +148,19 @@ Result<bool> bring_up(const Pins& pins, const LoadSettings& settings) {
   CTN_TRY(remove_pins(being_built(pins)));
   bool fresh = !pins.exist();
   if (fresh) CTN_TRY(load_and_pin(pins, settings));
-  CTN_TRY(ensure_hierarchy(pins, std::move(lock)));
+  CTN_ASSIGN(Writer writer, Writer::open(pins, std::move(lock)));
+  if (settings.default_layout) CTN_TRY(ensure_hierarchy(writer));
   return fresh;
+}
+
+Result<void> ensure_hierarchy(Writer& writer) {
+  for (std::uint32_t h = 0; h < CTN_MAX_HIER; h++)
+    if (tree::hierarchy_active(writer, h)) return {};
+  std::vector<std::string> names;
+  for (const Subsystem* subsystem : subsystems())
+    if (writer.core().fork_level >= subsystem->minimum) names.emplace_back(subsystem->name);
+  CTN_TRY(tree::create_hierarchy(writer, "default", names));
+  return {};
 }
 
 Result<bool> take_down(const Pins& pins, bool force) {

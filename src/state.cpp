@@ -22,8 +22,8 @@ Result<void> State::load(const Pins& pins, bool writable) {
   auto mapped = Mapping::open(pins, "core", sizeof(ctn_core), 1, writable);
   if (!mapped) {
     if (mapped.error().code == ENOENT)
-      return Error{ENOENT, fmt::format("ctnbpf is not up (nothing pinned in {}): run `ctnbpf up`, or "
-                                       "`ctnbpf run`, which does it",
+      return Error{ENOENT, fmt::format("not up (nothing is pinned in {}): run `ctnbpf up`, or `ctnbpf "
+                                       "run`, which does it",
                                        pins.root())};
     return mapped.error();
   }

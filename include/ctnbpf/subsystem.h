@@ -89,6 +89,8 @@ struct AttributeRef {
 };
 /* ENOENT: no such attribute, or its subsystem is not bound to the container's hierarchy. */
 Result<AttributeRef> find_attribute(const State& state, Slot slot, const std::string& name);
+/* Those of the core, which every container has. */
+std::vector<AttributeRef> core_attributes();
 /* All attributes a container has, core ones first. */
 std::vector<AttributeRef> attributes_of(const State& state, Slot slot);
 

@@ -12,7 +12,7 @@ namespace ctnbpf::cli {
 namespace {
 
 Result<void> create_one(Writer& writer, const std::string& text, bool parents,
-                        const std::vector<std::string>& settings) {
+                        const std::vector<std::string>& settings, bool best_effort) {
   CTN_ASSIGN(Address address, parse_address(text));
   std::vector<Slot> made;
   auto undo = [&](const Error& error) {
@@ -39,7 +39,7 @@ Result<void> create_one(Writer& writer, const std::string& text, bool parents,
     made.push_back(*slot);
     at = *slot;
   }
-  if (auto ok = set_attributes(writer, at, settings, false); !ok) return undo(ok.error());
+  if (auto ok = set_attributes(writer, at, settings, best_effort); !ok) return undo(ok.error());
   return {};
 }
 
@@ -100,19 +100,20 @@ struct Options {
 
 void add_create(CLI::App& app, Context& context) {
   auto options = std::make_shared<Options>();
-  app.add_option("address", options->addresses, "containers to make: HIER:/path")->required();
+  app.add_option("ADDR", options->addresses, "containers to make")->required();
   app.add_flag("-p,--parents", options->parents, "make missing parents too");
   app.add_option("-s,--set", options->settings, "set an attribute of each")
       ->type_name("ATTR=VALUE")
       ->allow_extra_args(false);
+  app.add_flag("--best-effort", options->best_effort, "also limits this kernel cannot enforce");
   app.callback([&context, options] {
-    auto writer = open_writer(context, true);
+    auto writer = open_writer(context, BringUp::kWithLayout);
     if (!writer) {
       context.exit_code = fail(context, writer.error());
       return;
     }
     context.exit_code = for_each(context, options->addresses, [&](const std::string& one) {
-      auto done = create_one(*writer, one, options->parents, options->settings);
+      auto done = create_one(*writer, one, options->parents, options->settings, options->best_effort);
       return done ? done : Result<void>(with_cure(done.error()));
     });
   });
@@ -120,7 +121,7 @@ void add_create(CLI::App& app, Context& context) {
 
 void add_rm(CLI::App& app, Context& context) {
   auto options = std::make_shared<Options>();
-  app.add_option("address", options->addresses, "containers to remove: HIER:/path")->required();
+  app.add_option("ADDR", options->addresses, "containers to remove")->required();
   app.add_flag("-r,--recursive", options->recursive, "with all containers below");
   app.add_flag("--lazy", options->lazy, "even in use: it lingers until its last task and file go");
   app.callback([&context, options] {
@@ -137,8 +138,8 @@ void add_rm(CLI::App& app, Context& context) {
 
 void add_rename(CLI::App& app, Context& context) {
   auto options = std::make_shared<Options>();
-  app.add_option("address", options->address, "container to rename: HIER:/path")->required();
-  app.add_option("name", options->name, "its new name, in the same parent")->required();
+  app.add_option("ADDR", options->address, "container to rename")->required();
+  app.add_option("NAME", options->name, "its new name, in the same parent")->required();
   app.callback([&context, options] {
     auto done = [&]() -> Result<void> {
       CTN_ASSIGN(Writer writer, open_writer(context));
@@ -155,8 +156,8 @@ void add_rename(CLI::App& app, Context& context) {
 
 void add_get(CLI::App& app, Context& context) {
   auto options = std::make_shared<Options>();
-  app.add_option("address", options->address, "container: HIER:/path")->required();
-  app.add_option("attribute", options->names, "attributes; none: all")->type_name("ATTR");
+  app.add_option("ADDR", options->address, "container")->required();
+  app.add_option("ATTR", options->names, "attributes; none: all");
   app.add_flag("-n", options->bare, "print values only");
   app.add_flag("-r,--recursive", options->recursive, "with all containers below");
   app.callback([&context, options] {
@@ -167,7 +168,7 @@ void add_get(CLI::App& app, Context& context) {
 
 void add_set(CLI::App& app, Context& context) {
   auto options = std::make_shared<Options>();
-  app.add_option("address", options->address, "container: HIER:/path")->required();
+  app.add_option("ADDR", options->address, "container")->required();
   app.add_option("setting", options->settings, "all of them, or none")->required()->type_name("ATTR=VALUE");
   app.add_flag("--best-effort", options->best_effort, "also limits this kernel cannot enforce");
   app.callback([&context, options] {

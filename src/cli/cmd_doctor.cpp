@@ -76,6 +76,9 @@ int doctor(const Context& context) {
                     {"max_containers", state->core().max_containers},
                     {"lingering", load(state->core().lingering)}};
       for (int i = 0; i < CTN_MISS_NR; i++) json["up"]["misses"][kMissNames[i]] = load(state->core().misses[i]);
+    } else if (state.error().code != ENOENT) {
+      json["up"] = {{"error", state.error().what}};
+      note(state.error().what);
     }
     print_json(json);
     return code;

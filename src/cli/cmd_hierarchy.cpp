@@ -1,5 +1,8 @@
 /* hierarchy create|list|destroy, subsystems */
 #include <fmt/format.h>
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
@@ -11,19 +14,39 @@
 namespace ctnbpf::cli {
 namespace {
 
-Result<void> create(const Context& context, const std::string& name, const std::string& subsystems,
-                    const std::vector<std::string>& settings) {
+struct Options {
+  std::string name;
+  std::string subsystems;
+  std::vector<std::string> settings;
+  bool best_effort = false;
+  bool recursive = false;
+};
+
+Result<void> create(const Context& context, const Options& options) {
+  const std::string& subsystems = options.subsystems;
   std::vector<std::string> names;
   for (std::size_t at = 0; at < subsystems.size();) {
     std::size_t comma = std::min(subsystems.find(',', at), subsystems.size());
     if (comma > at) names.push_back(subsystems.substr(at, comma - at));
     at = comma + 1;
   }
-  CTN_ASSIGN(Writer writer, open_writer(context, true));
-  CTN_ASSIGN(std::uint32_t hierarchy, tree::create_hierarchy(writer, name, names));
-  auto ok = set_attributes(writer, hierarchy, settings, false);
+  CTN_ASSIGN(Writer writer, open_writer(context, BringUp::kBare));
+  CTN_ASSIGN(std::uint32_t hierarchy, tree::create_hierarchy(writer, options.name, names));
+  auto ok = set_attributes(writer, hierarchy, options.settings, options.best_effort);
   if (!ok) (void)tree::destroy_hierarchy(writer, hierarchy);
   return ok;
+}
+
+/* Is all that is left of a hierarchy tasks that have exited and wait for the kernel to free them? */
+bool only_dying_left(const State& state, std::uint32_t hierarchy) {
+  if (state.nodes()[hierarchy].children != 0) return false;
+  for (Slot slot = CTN_MAX_HIER; slot < state.nodes().size(); slot++) {
+    const ctn_node& node = state.nodes()[slot];
+    if (node.hierarchy == hierarchy && node.state == CTN_REMOVED &&
+        (live_tasks(node) != 0 || load(node.refs) != 0))
+      return false;
+  }
+  return true;
 }
 
 Result<void> destroy(const Context& context, const std::string& name, bool recursive) {
@@ -38,7 +61,14 @@ Result<void> destroy(const Context& context, const std::string& name, bool recur
     for (auto slot = all.rbegin(); slot != all.rend(); ++slot)
       if (*slot >= CTN_MAX_HIER) CTN_TRY(tree::remove(writer, *slot, false));
   }
-  return tree::destroy_hierarchy(writer, hierarchy);
+  /* The kernel frees a reaped task some grace periods later: each turn waits for one. */
+  constexpr int kGracePeriods = 50;
+  Result<void> done = tree::destroy_hierarchy(writer, hierarchy);
+  for (int i = 0; i < kGracePeriods && !done && only_dying_left(writer, hierarchy); i++) {
+    ::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+    done = tree::destroy_hierarchy(writer, hierarchy);
+  }
+  return done;
 }
 
 Result<void> list(const Context& context) {
@@ -64,6 +94,21 @@ Result<void> list(const Context& context) {
   return {};
 }
 
+nlohmann::ordered_json attributes_json(const std::vector<AttributeRef>& attributes) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+  for (const AttributeRef& one : attributes)
+    json.push_back({{"name", one.full_name},
+                    {"writable", one.attribute->prepare != nullptr},
+                    {"help", one.attribute->help}});
+  return json;
+}
+
+void print_attributes(const std::vector<AttributeRef>& attributes) {
+  for (const AttributeRef& one : attributes)
+    fmt::print("  {:<22} {:<3} {}\n", one.full_name, one.attribute->prepare != nullptr ? "rw" : "ro",
+               one.attribute->help);
+}
+
 Result<void> list_subsystems(const Context& context, bool attributes) {
   CTN_ASSIGN(State state, State::open(context.pins()));
   nlohmann::ordered_json json = nlohmann::ordered_json::array();
@@ -72,37 +117,34 @@ Result<void> list_subsystems(const Context& context, bool attributes) {
     std::uint8_t bound = load(state.core().bound[subsystem->id]);
     std::string hierarchy = bound == 0 ? "-" : tree::hierarchy_name(state, bound - 1U);
     const char* its_level = level_name(level_of(*subsystem, level));
+    std::vector<AttributeRef> own;
+    for (const Attribute& attribute : subsystem->attributes)
+      own.push_back({subsystem, &attribute, fmt::format("{}.{}", subsystem->name, attribute.name)});
+    if (!context.json) {
+      fmt::print("{:<10} {:<12} {:<11} {}\n", subsystem->name, hierarchy, its_level, subsystem->help);
+      if (attributes) print_attributes(own);
+      continue;
+    }
     nlohmann::ordered_json one;
     one["name"] = subsystem->name;
     one["hierarchy"] = bound == 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(hierarchy);
     one["level"] = its_level;
     one["help"] = subsystem->help;
-    if (!context.json)
-      fmt::print("{:<10} {:<12} {:<11} {}\n", subsystem->name, hierarchy, its_level, subsystem->help);
-    for (const Attribute& attribute : subsystem->attributes) {
-      if (!attributes) break;
-      if (!context.json)
-        fmt::print("  {}.{:<14} {:<3} {}\n", subsystem->name, attribute.name,
-                   attribute.prepare != nullptr ? "rw" : "ro", attribute.help);
-      one["attributes"].push_back({{"name", fmt::format("{}.{}", subsystem->name, attribute.name)},
-                                   {"writable", attribute.prepare != nullptr},
-                                   {"help", attribute.help}});
-    }
+    if (attributes) one["attributes"] = attributes_json(own);
     json.push_back(one);
   }
-  if (context.json) print_json(json);
+  if (context.json) {
+    print_json(json);
+  } else if (attributes) {
+    fmt::print("every container, whatever is bound to its hierarchy\n");
+    print_attributes(core_attributes());
+  }
   return {};
 }
 
 }  // namespace
 
 void add_hierarchy(CLI::App& app, Context& context) {
-  struct Options {
-    std::string name;
-    std::string subsystems;
-    std::vector<std::string> settings;
-    bool recursive = false;
-  };
   auto options = std::make_shared<Options>();
   auto finish = [&context](const Result<void>& done) {
     if (!done) context.exit_code = fail(context, with_cure(done.error()));
@@ -110,21 +152,24 @@ void add_hierarchy(CLI::App& app, Context& context) {
   app.require_subcommand(1);
 
   CLI::App* make = app.add_subcommand("create", "make a hierarchy; every task is in its root");
-  make->add_option("name", options->name, "name of the hierarchy")->required();
+  make->add_option("NAME", options->name, "name of the hierarchy")->required();
   make->add_option("-o", options->subsystems, "subsystems to bind; none: it only groups")
       ->type_name("SUBSYS,...");
   make->add_option("-s", options->settings, "set an attribute of the hierarchy")
-      ->type_name("ATTR=VALUE");
-  make->callback([=, &context] {
-    finish(create(context, options->name, options->subsystems, options->settings));
-  });
+      ->type_name("ATTR=VALUE")
+      ->allow_extra_args(false);
+  make->add_flag("--best-effort", options->best_effort, "also limits this kernel cannot enforce");
+  make->footer("Examples:\n"
+               "  ctnbpf hierarchy create limits -o numtasks\n"
+               "  ctnbpf hierarchy create groups          (binds nothing: it only groups)");
+  make->callback([=, &context] { finish(create(context, *options)); });
 
   CLI::App* show = app.add_subcommand("list", "list the hierarchies");
   show->callback([=, &context] { finish(list(context)); });
 
   CLI::App* kill = app.add_subcommand("destroy", "remove a hierarchy; its subsystems become free");
-  kill->add_option("name", options->name, "name of the hierarchy")->required();
-  kill->add_flag("-r", options->recursive, "remove its containers first");
+  kill->add_option("NAME", options->name, "name of the hierarchy")->required();
+  kill->add_flag("-r,--recursive", options->recursive, "remove its containers first");
   kill->callback([=, &context] { finish(destroy(context, options->name, options->recursive)); });
 }
 

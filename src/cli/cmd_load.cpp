@@ -15,7 +15,7 @@ void add_up(CLI::App& app, Context& context) {
   app.add_option("--max-tasks", settings->max_tasks, "tasks that containers can hold at one time")
       ->type_name("N")
       ->check(CLI::Range(64U, 4'194'304U));
-  app.callback([&context, settings] {
+  app.callback([&context, &app, settings] {
     auto fresh = bring_up(context.pins(), *settings);
     if (!fresh) {
       context.exit_code = fail(context, fresh.error());
@@ -26,8 +26,16 @@ void add_up(CLI::App& app, Context& context) {
       context.exit_code = fail(context, state.error());
       return;
     }
-    note(fmt::format("{}, level {}, room for {} containers", *fresh ? "up" : "is up already",
-                     level_name(state->core().fork_level), state->core().max_containers));
+    const ctn_core& core = state->core();
+    bool differs = (app.count("--max-containers") != 0 && settings->max_containers != core.max_containers) ||
+                   (app.count("--max-tasks") != 0 && settings->max_tasks != core.max_tasks);
+    if (differs)
+      context.exit_code = fail(context, {EBUSY, fmt::format("it is up with room for {} containers and {} tasks: "
+                                                            "`ctnbpf down` first to change that",
+                                                            core.max_containers, core.max_tasks)});
+    else
+      note(fmt::format("{}, level {}, room for {} containers", *fresh ? "up" : "is up already",
+                       level_name(core.fork_level), core.max_containers));
   });
 }
 

@@ -15,7 +15,6 @@
 namespace ctnbpf::cli {
 namespace {
 
-constexpr int kOwnFailure = 125;
 constexpr int kNotExecutable = 126;
 constexpr int kNotFound = 127;
 
@@ -45,14 +44,14 @@ std::vector<std::string> all_settings(const Options& options) {
   return out;
 }
 
-/* The hierarchy a setting speaks of: that of the attribute's subsystem. */
-Result<std::uint32_t> hierarchy_of(const State& state, const std::string& setting) {
+/* The hierarchy a setting speaks of, that of the attribute's subsystem. None: an attribute every
+ * container has. */
+Result<std::optional<std::uint32_t>> hierarchy_of(const State& state, const std::string& setting) {
   std::string attribute = setting.substr(0, setting.find('='));
   std::size_t dot = attribute.find('.');
-  if (dot == std::string::npos)
-    return Error{EINVAL, fmt::format("setting '{}' is not of the form SUBSYSTEM.ATTRIBUTE=VALUE",
-                                     printable(setting))};
-  return tree::find_hierarchy(state, attribute.substr(0, dot));
+  if (dot == std::string::npos) return std::optional<std::uint32_t>();
+  CTN_ASSIGN(std::uint32_t found, tree::find_hierarchy(state, attribute.substr(0, dot)));
+  return std::optional(found);
 }
 
 /* Where no container is named: those the settings speak of, else the first there is. */
@@ -60,21 +59,22 @@ Result<std::vector<std::uint32_t>> wanted_hierarchies(const State& state,
                                                       const std::vector<std::string>& settings) {
   std::vector<std::uint32_t> out;
   for (const std::string& setting : settings) {
-    CTN_ASSIGN(std::uint32_t h, hierarchy_of(state, setting));
-    if (std::find(out.begin(), out.end(), h) == out.end()) out.push_back(h);
+    CTN_ASSIGN(auto h, hierarchy_of(state, setting));
+    if (h && std::find(out.begin(), out.end(), *h) == out.end()) out.push_back(*h);
   }
   for (std::uint32_t h = 0; h < CTN_MAX_HIER && out.empty(); h++)
     if (tree::hierarchy_active(state, h)) out.push_back(h);
   return out;
 }
 
-void remove_places(Writer& writer, const std::vector<Place>& places) {
-  for (const Place& place : places)
-    if (place.transient) (void)tree::remove(writer, place.slot, true);
+/* What this run made, for undoing it; children come after their parents. */
+void remove_made(Writer& writer, const std::vector<Slot>& made) {
+  for (auto slot = made.rbegin(); slot != made.rend(); ++slot) (void)tree::remove(writer, *slot, true);
 }
 
 Result<std::vector<Place>> transient_places(Writer& writer, const Options& options,
-                                            const std::vector<std::string>& settings) {
+                                            const std::vector<std::string>& settings,
+                                            std::vector<Slot>& made) {
   std::vector<Place> places;
   CTN_ASSIGN(auto hierarchies, wanted_hierarchies(writer, settings));
   std::string name = options.name.empty() ? fmt::format("run-{}", ::getpid()) : options.name;
@@ -82,81 +82,83 @@ Result<std::vector<Place>> transient_places(Writer& writer, const Options& optio
   std::optional<tree::Owner> owner;
   if (!options.keep) owner = tree::Owner{pid, process_start(pid)};
   for (std::uint32_t hierarchy : hierarchies) {
-    auto slot = tree::create(writer, hierarchy, name, owner);
-    if (!slot) {
-      remove_places(writer, places);
-      return slot.error();
-    }
-    places.push_back({*slot, tree::address_of(writer, *slot), true});
+    CTN_ASSIGN(Slot slot, tree::create(writer, hierarchy, name, owner));
+    made.push_back(slot);
+    places.push_back({slot, tree::address_of(writer, slot), true});
   }
   return places;
 }
 
-Result<Slot> named_place(Writer& writer, const std::string& text, bool parents) {
-  CTN_ASSIGN(Address address, parse_address(text));
-  CTN_ASSIGN(Slot at, tree::find_hierarchy(writer, address.hierarchy));
-  if (!parents) return tree::find(writer, address);
-  for (const std::string& name : address.path) {
-    Slot child = tree::find_child(writer, at, name);
-    if (child == 0) {
-      CTN_ASSIGN(child, tree::create(writer, at, name));
-    }
-    at = child;
-  }
-  return at;
-}
-
-Result<std::vector<Place>> named_places(Writer& writer, const Options& options) {
-  std::vector<Place> places;
+Result<std::vector<Place>> named_places(Writer& writer, const Options& options, std::vector<Slot>& made) {
+  std::vector<Address> addresses;
   std::map<std::uint32_t, std::string> taken;
   for (const std::string& text : options.containers) {
-    CTN_ASSIGN(Slot slot, named_place(writer, text, options.parents));
-    auto [other, fresh] = taken.emplace(writer.nodes()[slot].hierarchy, text);
+    CTN_ASSIGN(Address address, parse_address(text));
+    CTN_ASSIGN(std::uint32_t hierarchy, tree::find_hierarchy(writer, address.hierarchy));
+    auto [other, fresh] = taken.emplace(hierarchy, text);
     if (!fresh)
       return Error{EINVAL, fmt::format("{} and {} are in one hierarchy: a task can be in one container "
                                        "of each only",
                                        printable(other->second), printable(text))};
-    places.push_back({slot, tree::address_of(writer, slot), false});
+    addresses.push_back(std::move(address));
+  }
+  std::vector<Place> places;
+  for (const Address& address : addresses) {
+    Result<Slot> at = options.parents ? tree::find_hierarchy(writer, address.hierarchy)
+                                      : tree::find(writer, address);
+    for (std::size_t i = 0; options.parents && at && i < address.path.size(); i++) {
+      if (Slot child = tree::find_child(writer, *at, address.path[i]); child != 0) {
+        at = child;
+        continue;
+      }
+      at = tree::create(writer, *at, address.path[i]);
+      if (at) made.push_back(*at);
+    }
+    if (!at) return at.error();
+    places.push_back({*at, tree::address_of(writer, *at), false});
   }
   return places;
 }
 
-/* Each setting goes to the place in its attribute's hierarchy. */
+/* Each setting goes to the place in its attribute's hierarchy, or to all. */
 Result<void> apply_settings(Writer& writer, const std::vector<Place>& places,
                             const std::vector<std::string>& settings, bool best_effort) {
   std::map<Slot, std::vector<std::string>> by_slot;
   for (const std::string& setting : settings) {
-    CTN_ASSIGN(std::uint32_t hierarchy, hierarchy_of(writer, setting));
-    Slot slot = 0;
-    for (const Place& place : places)
-      if (writer.nodes()[place.slot].hierarchy == hierarchy) slot = place.slot;
-    if (slot == 0)
+    CTN_ASSIGN(auto hierarchy, hierarchy_of(writer, setting));
+    bool used = false;
+    for (const Place& place : places) {
+      if (hierarchy && writer.nodes()[place.slot].hierarchy != *hierarchy) continue;
+      by_slot[place.slot].push_back(setting);
+      used = true;
+    }
+    if (!used)
       return Error{EINVAL, fmt::format("'{}' speaks of hierarchy '{}', and no -c names a container there",
-                                       printable(setting), tree::hierarchy_name(writer, hierarchy))};
-    by_slot[slot].push_back(setting);
+                                       printable(setting), tree::hierarchy_name(writer, hierarchy.value_or(0)))};
   }
   for (const auto& [slot, own] : by_slot) CTN_TRY(set_attributes(writer, slot, own, best_effort));
   return {};
 }
 
-/* Makes the containers, sets them up and puts the waiting child in. Undone whole if a part fails. */
-Result<std::vector<Place>> place(const Context& context, const Options& options, pid_t child) {
-  CTN_ASSIGN(Writer writer, open_writer(context, true));
-  sweep_transient(writer);
+/* Makes the containers, sets them up and puts the waiting child in. */
+Result<std::vector<Place>> try_place(Writer& writer, const Options& options, pid_t child,
+                                     std::vector<Slot>& made) {
   std::vector<std::string> settings = all_settings(options);
   CTN_ASSIGN(std::vector<Place> places, options.containers.empty()
-                                            ? transient_places(writer, options, settings)
-                                            : named_places(writer, options));
-  auto done = apply_settings(writer, places, settings, options.best_effort);
-  for (const Place& one : places) {
-    if (!done) break;
-    auto attached = attach(writer, one.slot, child, false);
-    if (!attached) done = attached.error();
-  }
-  if (!done) {
-    remove_places(writer, places);
-    return done.error();
-  }
+                                            ? transient_places(writer, options, settings, made)
+                                            : named_places(writer, options, made));
+  CTN_TRY(apply_settings(writer, places, settings, options.best_effort));
+  for (const Place& one : places) CTN_TRY(attach(writer, one.slot, child, false));
+  return places;
+}
+
+/* Containers that were made are removed again if a part fails; the child then ends by itself. */
+Result<std::vector<Place>> place(const Context& context, const Options& options, pid_t child) {
+  CTN_ASSIGN(Writer writer, open_writer(context, BringUp::kWithLayout));
+  sweep_transient(writer);
+  std::vector<Slot> made;
+  auto places = try_place(writer, options, child, made);
+  if (!places) remove_made(writer, made);
   return places;
 }
 
@@ -213,10 +215,11 @@ Result<void> clean_up(const Context& context, const Options& options, const std:
 int run(const Context& context, const Options& options) {
   auto own_failure = [&](const Error& error) {
     (void)fail(context, error);
-    return kOwnFailure;
+    return kRunFailed;
   };
   auto child = Spawn::start(options.command);
   if (!child) return own_failure(child.error());
+  ::signal(SIGPIPE, SIG_IGN); /* ours alone: a message nobody reads must not stop the cleaning up */
   auto places = place(context, options, child->pid());
   if (!places) {
     child->abandon();
@@ -260,10 +263,12 @@ void add_run(CLI::App& app, Context& context) {
       ->allow_extra_args(false);
   app.add_flag("--stat", options->stat, "print time, peaks and refusals at the end");
   app.add_flag("--best-effort", options->best_effort, "also limits this kernel cannot enforce");
-  app.footer("Usage: ctnbpf run [OPTIONS] [--] COMMAND [ARG...]\n"
-             "Without -c a container is made for the run and removed at its end.\n"
-             "Exit codes: the command's own; 128+N when signal N ended it; 125 ctnbpf failed (also when the\n"
-             "kernel lacks what was asked), 126 the command cannot be executed, 127 not found; 2 usage.");
+  app.footer("Without -c, COMMAND gets a container of its own, made in the default hierarchy on first\n"
+             "use and removed at the end. Examples:\n"
+             "  ctnbpf run --numtasks 64 --stat -- make -j8\n"
+             "  ctnbpf run -c numtasks:/build -c groups:/tests sh -c 'make && make check'\n"
+             "Exit codes: COMMAND's own; 128+N when signal N ended it; 127 COMMAND not found, 126 it\n"
+             "cannot be executed; 125 ctnbpf failed or the kernel lacks what was asked; 2 usage.");
   app.callback([&context, options] {
     options->command = context.command;
     if (options->command.empty()) throw CLI::RequiredError("COMMAND");

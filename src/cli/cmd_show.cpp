@@ -49,21 +49,14 @@ class TreePrinter {
     std::uint32_t hierarchy = state_.nodes()[top].hierarchy;
     std::string title = top < CTN_MAX_HIER ? tree::hierarchy_name(state_, top)
                                            : printable(tree::address_of(state_, top));
-    title += fmt::format(" ({})", subsystem_list(state_, hierarchy));
+    if (std::string list = subsystem_list(state_, hierarchy); !list.empty()) title += " (" + list + ")";
+    Line first{title, {}};
     if (top >= CTN_MAX_HIER) {
-      CTN_ASSIGN(std::string figures, cells(top));
-      title += "  " + figures;
+      CTN_ASSIGN(first.figures, cells(top));
     }
-    lines_.push_back({title, ""});
+    lines_.push_back(std::move(first));
     CTN_TRY(below(top, "", 0));
-    std::size_t column = 0;
-    for (const Line& line : lines_)
-      if (!line.figures.empty()) column = std::max(column, width(line.name));
-    for (const Line& line : lines_)
-      if (line.figures.empty())
-        fmt::print("{}\n", line.name);
-      else
-        fmt::print("{}   {}\n", padded(line.name, column), line.figures);
+    print_lines();
     lines_.clear();
     return {};
   }
@@ -71,18 +64,38 @@ class TreePrinter {
  private:
   struct Line {
     std::string name;
-    std::string figures;
+    std::vector<std::string> figures; /* one column each */
   };
 
-  Result<std::string> cells(Slot slot) {
-    std::string out;
+  void print_lines() const {
+    constexpr std::size_t kNameColumns = 17; /* at least, so that small trees line up */
+    std::vector<std::size_t> columns{kNameColumns};
+    for (const Line& line : lines_) {
+      if (line.figures.empty()) continue;
+      columns.resize(std::max(columns.size(), line.figures.size() + 1));
+      columns[0] = std::max(columns[0], width(line.name));
+      for (std::size_t i = 0; i < line.figures.size(); i++)
+        columns[i + 1] = std::max(columns[i + 1], width(line.figures[i]));
+    }
+    for (const Line& line : lines_) {
+      std::string text = line.name;
+      std::size_t end = columns[0];
+      for (std::size_t i = 0; i < line.figures.size(); i++) {
+        text = padded(text, end) + "   " + line.figures[i];
+        end += 3 + columns[i + 1];
+      }
+      fmt::print("{}\n", text);
+    }
+  }
+
+  Result<std::vector<std::string>> cells(Slot slot) {
+    std::vector<std::string> out;
     for (const Subsystem* subsystem : bound_subsystems(state_, state_.nodes()[slot].hierarchy)) {
       if (subsystem->figures == nullptr) continue;
       CTN_ASSIGN(Figures figures, subsystem->figures(state_, slot));
-      out += padded(cell(figures, options_.all), 16);
+      out.push_back(cell(figures, options_.all));
     }
-    if (out.empty()) out = fmt::format("tasks {}", live_tasks(state_.nodes()[slot]));
-    while (out.ends_with(' ')) out.pop_back();
+    if (out.empty()) out.push_back(fmt::format("tasks {}", live_tasks(state_.nodes()[slot])));
     return out;
   }
 
@@ -100,12 +113,13 @@ class TreePrinter {
       std::string comm(task->comm, ::strnlen(task->comm, sizeof(task->comm)));
       lines_.push_back({fmt::format("{}{} {} {}", indent, --left ? "├─" : "└─", task->tgid,
                                     printable(comm)),
-                        ""});
+                        {}});
     }
     for (Slot child : children) {
       bool last = --left == 0;
-      CTN_ASSIGN(std::string figures, cells(child));
-      lines_.push_back({indent + (last ? "└─ " : "├─ ") + printable(tree::name_of(state_, child)), figures});
+      CTN_ASSIGN(auto figures, cells(child));
+      lines_.push_back({indent + (last ? "└─ " : "├─ ") + printable(tree::name_of(state_, child)),
+                        std::move(figures)});
       CTN_TRY(below(child, indent + (last ? "   " : "│  "), depth + 1));
     }
     return {};
@@ -307,10 +321,12 @@ Result<void> show_stat(const Context& context, const StatOptions& options) {
 
 void add_tree(CLI::App& app, Context& context) {
   auto options = std::make_shared<TreeOptions>();
-  app.add_option("address", options->address, "container to start from; none: every hierarchy");
+  app.add_option("ADDR", options->address, "container to start from; none: every hierarchy");
   app.add_flag("-t,--tasks", options->tasks, "with the processes of each container");
   app.add_flag("-a,--all", options->all, "with peaks and refusals");
-  app.add_option("--depth", options->depth, "how many levels")->check(CLI::Range(0, CTN_MAX_DEPTH));
+  app.add_option("--depth", options->depth, "how many levels")
+      ->type_name("N")
+      ->check(CLI::Range(0, CTN_MAX_DEPTH));
   app.add_flag("--lingering", options->lingering, "removed containers that something still holds");
   app.callback([&context, options] {
     if (auto done = show_tree(context, *options); !done) context.exit_code = fail(context, done.error());
@@ -319,9 +335,10 @@ void add_tree(CLI::App& app, Context& context) {
 
 void add_stat(CLI::App& app, Context& context) {
   auto options = std::make_shared<StatOptions>();
-  app.add_option("address", options->addresses, "containers; none: all");
+  app.add_option("ADDR", options->addresses, "containers; none: all");
   app.add_flag("-r,--recursive", options->recursive, "with all containers below");
   app.add_option("--format", options->format, "table, json or csv")
+      ->type_name("FORMAT")
       ->check(CLI::IsMember({"table", "json", "csv"}));
   app.callback([&context, options] {
     if (auto done = show_stat(context, *options); !done) context.exit_code = fail(context, done.error());

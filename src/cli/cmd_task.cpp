@@ -49,7 +49,7 @@ Result<void> ps(const Context& context, const std::string& address, bool recursi
 Result<void> where(const Context& context, const std::string& text) {
   CTN_ASSIGN(int pid, parse_pid(text));
   CTN_ASSIGN(State state, State::open(context.pins()));
-  auto tasks = walk_tasks(context.pins(), WalkScope::kThread, pid);
+  auto tasks = walk_tasks(context.pins(), pid);
   if ((!tasks && tasks.error().code == ESRCH) || (tasks && tasks->empty()))
     return Error{ESRCH, fmt::format("no process or thread {}", pid)};
   if (!tasks) return tasks.error();
@@ -86,8 +86,8 @@ void add_attach(CLI::App& app, Context& context) {
     bool thread = false;
   };
   auto options = std::make_shared<Options>();
-  app.add_option("address", options->address, "container: HIER:/path")->required();
-  app.add_option("pid", options->pids, "processes, with all their threads")->required()->type_name("PID");
+  app.add_option("ADDR", options->address, "container")->required();
+  app.add_option("PID", options->pids, "processes, with all their threads")->required();
   app.add_flag("--thread", options->thread, "PID is a thread id: move that thread alone");
   app.callback([&context, options] {
     auto writer = open_writer(context);
@@ -111,7 +111,7 @@ void add_ps(CLI::App& app, Context& context) {
     bool threads = false;
   };
   auto options = std::make_shared<Options>();
-  app.add_option("address", options->address, "container: HIER:/path")->required();
+  app.add_option("ADDR", options->address, "container")->required();
   app.add_flag("-r,--recursive", options->recursive, "with all containers below");
   app.add_flag("--threads", options->threads, "list threads, not processes");
   app.callback([&context, options] {
@@ -122,7 +122,7 @@ void add_ps(CLI::App& app, Context& context) {
 
 void add_where(CLI::App& app, Context& context) {
   auto pid = std::make_shared<std::string>();
-  app.add_option("pid", *pid, "process or thread id")->required()->type_name("PID");
+  app.add_option("PID", *pid, "process or thread id")->required();
   app.callback([&context, pid] {
     if (auto done = where(context, *pid); !done) context.exit_code = fail(context, done.error());
   });

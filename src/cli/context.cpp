@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "ctnbpf/address.h"
@@ -17,29 +18,38 @@ std::string errno_name(int code) {
   return name != nullptr ? name : fmt::format("E{}", code);
 }
 
+nlohmann::ordered_json to_json(const Error& error) {
+  return {{"code", errno_name(error.code)}, {"message", error.what}};
+}
+
 }  // namespace
 
-void note(const std::string& message) { fmt::print(stderr, "ctnbpf: {}\n", message); }
+/* Not by fmt::print, which throws: a reader of our messages that is gone must not stop us. */
+void note(const std::string& message) {
+  std::string line = fmt::format("ctnbpf: {}\n", message);
+  (void)std::fwrite(line.data(), 1, line.size(), stderr);
+}
 
 void report(const Context& context, const Error& error) {
-  if (context.json) {
-    nlohmann::ordered_json json;
-    json["error"]["code"] = errno_name(error.code);
-    json["error"]["message"] = error.what;
-    print_json(json);
-  }
+  if (context.json) print_json({{"error", to_json(error)}});
   note(error.what);
-  if (context.verbose && !error.detail.empty()) fmt::print(stderr, "{}", error.detail);
+  if (context.verbose) (void)std::fwrite(error.detail.data(), 1, error.detail.size(), stderr);
 }
 
 Error with_cure(const Error& error) {
   if (error.code != ENOTSUP) return error;
   auto levels = probe_levels();
   if (!levels) return error;
-  std::string why;
-  for (const ProbedHook& hook : levels->hooks)
-    if (!hook.works && std::string_view(hook.program).ends_with("task_alloc"))
+  std::string why; /* "A and B: reason", or "A: reason; B: reason" */
+  std::string last;
+  for (const ProbedHook& hook : levels->hooks) {
+    if (hook.works || !std::string_view(hook.program).ends_with("task_alloc")) continue;
+    if (hook.reason == last)
+      why.insert(why.size() - last.size() - 2, fmt::format(" and {}", hook.hook));
+    else
       why += fmt::format("{}{}: {}", why.empty() ? "" : "; ", hook.hook, hook.reason);
+    last = hook.reason;
+  }
   std::string cure = cure_for(*levels, kernel_facts());
   Error more = error;
   if (!why.empty()) more.what += fmt::format(" ({})", why);
@@ -61,17 +71,28 @@ void print_json(const nlohmann::ordered_json& json) {
 int for_each(const Context& context, const std::vector<std::string>& items,
              const std::function<Result<void>(const std::string&)>& one) {
   int code = kDone;
-  for (const std::string& item : items)
-    if (auto ok = one(item); !ok) {
-      int failed = fail(context, ok.error());
-      code = code == kDone ? failed : kFailed;
-    }
+  nlohmann::ordered_json errors = nlohmann::ordered_json::array();
+  for (const std::string& item : items) {
+    auto ok = one(item);
+    if (ok) continue;
+    Context text = context;
+    text.json = false;
+    int failed = fail(text, ok.error());
+    code = code == kDone || code == failed ? failed : kFailed;
+    errors.push_back(to_json(ok.error()));
+  }
+  if (context.json && errors.size() == 1) print_json({{"error", errors[0]}});
+  if (context.json && errors.size() > 1) print_json({{"error", errors[0]}, {"errors", errors}});
   return code;
 }
 
-Result<Writer> open_writer(const Context& context, bool bring_up_first) {
-  if (bring_up_first && !context.pins().exist()) CTN_TRY(bring_up(context.pins(), {}));
-  return Writer::open(context.pins());
+Result<Writer> open_writer(const Context& context, BringUp first) {
+  LoadSettings settings;
+  settings.default_layout = first == BringUp::kWithLayout;
+  if (first != BringUp::kNo && !context.pins().exist()) CTN_TRY(bring_up(context.pins(), settings));
+  CTN_ASSIGN(Writer writer, Writer::open(context.pins()));
+  if (settings.default_layout) CTN_TRY(ensure_hierarchy(writer));
+  return writer;
 }
 
 Result<int> parse_pid(const std::string& text) {

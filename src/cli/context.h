@@ -19,6 +19,7 @@ inline constexpr int kDone = 0;
 inline constexpr int kFailed = 1;
 inline constexpr int kUsage = 2;
 inline constexpr int kKernelLacks = 3;
+inline constexpr int kRunFailed = 125;
 
 struct Context {
   std::string pin_root = kDefaultPinRoot;
@@ -50,12 +51,15 @@ Error with_cure(const Error& error);
 
 void print_json(const nlohmann::ordered_json& json);
 
-/* Calls `one` for each item; every failure is reported; kFailed (or kKernelLacks) if any did. */
+/* Calls `one` for each item; every failure is reported, under --json in one document that has them
+ * all. kFailed if any failed; kKernelLacks if that was all that was wrong. */
 int for_each(const Context& context, const std::vector<std::string>& items,
              const std::function<Result<void>(const std::string&)>& one);
 
-/* Opens the writer; if nothing is up, brings it up first (for `run` and `create`). */
-Result<Writer> open_writer(const Context& context, bool bring_up_first = false);
+/* Whether a command that finds nothing up brings it up, and makes the default hierarchy if there is
+ * none at all. */
+enum class BringUp { kNo, kBare, kWithLayout };
+Result<Writer> open_writer(const Context& context, BringUp first = BringUp::kNo);
 
 /* A positive pid from text: EINVAL. */
 Result<int> parse_pid(const std::string& text);

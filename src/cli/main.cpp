@@ -1,13 +1,17 @@
 /* ctnbpf, the command. Only the subcommand that is asked for sets up its options, so that starting
  * stays cheap however many there are. */
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <optional>
 
 #include "context.h"
+#include "ctnbpf/address.h"
+#include "help.h"
 
 #ifndef CTNBPF_VERSION
 #define CTNBPF_VERSION "0.0.0"
@@ -40,17 +44,28 @@ std::span<const Command> commands() {
 
 namespace {
 
-/* The subcommand's name: the first word that is not an option of ours or its value. */
-std::optional<std::string_view> asked_for(int argc, char** argv) {
-  for (int i = 1; i < argc; i++) {
-    std::string_view word = argv[i];
-    if (word == "--bpffs") {
+/* Where the subcommand's name is: the first word that is not an option of ours or its value. */
+std::optional<std::size_t> find_verb(const std::vector<std::string>& words) {
+  for (std::size_t i = 0; i < words.size(); i++) {
+    if (words[i] == "--bpffs")
       i++;
-    } else if (!word.starts_with("-")) {
-      return word;
-    }
+    else if (!words[i].starts_with("-"))
+      return i;
   }
   return std::nullopt;
+}
+
+/* Does the option word stand for an option whose value is the next word? */
+bool takes_next_word(const CLI::App& app, const std::string& word) {
+  auto takes_value = [&app](const std::string& name) {
+    const CLI::Option* option = app.get_option_no_throw(name);
+    if (option == nullptr) option = app.get_parent()->get_option_no_throw(name);
+    return option != nullptr && option->get_items_expected_max() > 0;
+  };
+  if (word.starts_with("--")) return takes_value(word); /* `--name=value` is no option's name */
+  for (std::size_t i = 1; i < word.size(); i++)         /* `-pc ADDR` is `-p -c ADDR` */
+    if (takes_value({'-', word[i]})) return i + 1 == word.size();
+  return false;
 }
 
 /* Where the command line of `run COMMAND` leaves our options: the first word that is neither an
@@ -59,72 +74,108 @@ std::size_t options_end(const CLI::App& app, const std::vector<std::string>& wor
   for (; at < words.size(); at++) {
     const std::string& word = words[at];
     if (word == "--" || word.size() < 2 || word[0] != '-') break;
-    const CLI::Option* option = app.get_option_no_throw(word);
-    if (option == nullptr) option = app.get_parent()->get_option_no_throw(word);
-    if (option != nullptr && option->get_items_expected_max() > 0) at++;
+    if (takes_next_word(app, word)) at++;
   }
   return std::min(at, words.size());
 }
 
-int run(int argc, char** argv) {
-  Context context;
-  CLI::App app("Generic process containers on today's kernels: independent hierarchies, limits on tasks\n"
-               "and open files, enforced by BPF.");
+/* `help COMMAND...` is `COMMAND... --help`. */
+void rewrite_help(std::vector<std::string>& words) {
+  auto verb = find_verb(words);
+  if (!verb || words[*verb] != "help") return;
+  words.erase(words.begin() + static_cast<std::ptrdiff_t>(*verb));
+  words.emplace_back("--help");
+}
+
+bool has_word(const std::vector<std::string>& words, std::initializer_list<const char*> wanted) {
+  return std::any_of(words.begin(), words.end(), [&](const std::string& word) {
+    return std::find(wanted.begin(), wanted.end(), word) != wanted.end();
+  });
+}
+
+void describe(CLI::App& app, Context& context) {
   app.name("ctnbpf");
-  app.set_version_flag("--version", "ctnbpf " CTNBPF_VERSION);
+  app.formatter(std::make_shared<HelpFormatter>());
+  app.set_version_flag("--version", "ctnbpf " CTNBPF_VERSION, "print the version");
   app.set_help_flag("-h,--help", "show this help");
-  app.add_option("--bpffs", context.pin_root, "directory of the pins")->type_name("DIR");
+  app.add_option("--bpffs", context.pin_root, "where ctnbpf pins what it loads (" +
+                                                  std::string(kDefaultPinRoot) + ")")
+      ->type_name("DIR");
   app.add_flag("--json", context.json, "print JSON, errors too");
   app.add_flag("-v,--verbose", context.verbose, "show what the kernel said about a failure");
-  app.footer("Exit codes: 0 done, 1 failed, 2 usage, 3 the kernel lacks what was asked.\n"
-             "Addresses: HIER:/path, where HIER is a hierarchy or a subsystem bound to it.");
+  app.footer("ADDR is HIER:/path; HIER is a hierarchy or a subsystem bound to it. HIER:/ is its root.\n"
+             "Exit codes: 0 done, 1 failed, 2 usage, 3 the kernel lacks what was asked.");
   app.require_subcommand(1);
   app.fallthrough();
+}
 
-  auto wanted = asked_for(argc, argv);
+/* What CLI11 says, as one of our sentences. */
+std::string usage_message(const CLI::ParseError& error, const std::vector<std::string>& words,
+                          const Command* chosen) {
+  auto verb = find_verb(words);
+  if (chosen == nullptr)
+    return verb ? fmt::format("unknown command '{}': `ctnbpf --help` lists them", printable(words[*verb]))
+                : std::string("no command given: `ctnbpf --help` lists them");
+  std::string said = printable(error.what());
+  if (said.starts_with("A subcommand is required")) said = "it takes a command of its own";
+  return fmt::format("{0}: {1}: see `ctnbpf {0} --help`", chosen->name, said);
+}
+
+int run(int argc, char** argv) {
+  Context context;
+  CLI::App app("Generic process containers on today's kernels: independent hierarchies, limits on\n"
+               "tasks and open files, enforced by BPF.\n");
+  describe(app, context);
+
+  std::vector<std::string> words(argv + 1, argv + argc);
+  rewrite_help(words);
+  auto verb = find_verb(words);
   const Command* chosen = nullptr;
   for (const Command& command : commands())
-    if (wanted && *wanted == command.name) chosen = &command;
+    if (verb && words[*verb] == command.name) chosen = &command;
   for (const Command& command : commands()) {
     if (chosen != nullptr && chosen != &command) continue;
     CLI::App* sub = app.add_subcommand(command.name, command.help);
     sub->set_help_flag("-h,--help", "show this help");
-    if (chosen == nullptr) continue;
-    command.setup(*sub, context);
-    if (command.needs_root)
-      sub->preparse_callback([&command](std::size_t) {
-        if (::geteuid() != 0)
-          throw CLI::RuntimeError(
-              fmt::format("`ctnbpf {0}` needs root: run `sudo ctnbpf {0} ...`", command.name),
-              std::string_view(command.name) == "run" ? 125 : kFailed);
-      });
+    if (command.takes_command) sub->formatter(std::make_shared<HelpFormatter>(" [--] COMMAND [ARG...]"));
+    if (chosen != nullptr) command.setup(*sub, context);
   }
 
-  std::vector<std::string> words(argv + 1, argv + argc);
   if (chosen != nullptr && chosen->takes_command) {
-    auto verb = std::find(words.begin(), words.end(), chosen->name) - words.begin();
-    std::size_t end = options_end(*app.get_subcommand(chosen->name), words,
-                                  static_cast<std::size_t>(verb) + 1);
+    std::size_t end = options_end(*app.get_subcommand(chosen->name), words, *verb + 1);
     std::size_t skip = end < words.size() && words[end] == "--" ? 1 : 0;
     context.command.assign(words.begin() + static_cast<std::ptrdiff_t>(end + skip), words.end());
     words.resize(end);
   }
-  std::reverse(words.begin(), words.end()); /* as CLI11 wants them */
+  /* A failure before or while parsing is to be JSON as well. */
+  context.json = has_word(words, {"--json"});
+  if (chosen != nullptr && chosen->needs_root && ::geteuid() != 0 && !has_word(words, {"-h", "--help"})) {
+    report(context, {EPERM, fmt::format("`ctnbpf {0}` needs root: run `sudo ctnbpf {0} ...`", chosen->name)});
+    return chosen->takes_command ? kRunFailed : kFailed;
+  }
+  std::vector<std::string> reversed(words.rbegin(), words.rend()); /* as CLI11 wants them */
   try {
-    app.parse(words);
-  } catch (const CLI::RuntimeError& error) {
-    report(context, {EPERM, error.what()});
-    return error.get_exit_code();
+    app.parse(reversed);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error); /* help and version */
-    if (wanted && chosen == nullptr)
-      report(context, {EINVAL, fmt::format("unknown command '{}': `ctnbpf --help` lists them", *wanted)});
-    else
-      report(context, {EINVAL, fmt::format("{}: see `ctnbpf {}--help`", error.what(),
-                                           chosen ? chosen->name + std::string(" ") : "")});
+    report(context, {EINVAL, usage_message(error, words, chosen)});
     return kUsage;
   }
   return context.exit_code;
+}
+
+/* A descriptor 0, 1 or 2 that we were started without must not become one of ours, or what we print
+ * goes there. The wrong direction makes using it fail, as it would have; a command does not get it. */
+void occupy_standard_descriptors() {
+  for (int fd = 0; fd <= 2; fd++)
+    if (::fcntl(fd, F_GETFD) < 0) (void)::open("/dev/null", (fd == 0 ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+}
+
+/* What could not be written is a failure too. */
+int flushed(int code) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  note(fmt::format("write to standard output: {}", std::strerror(errno)));
+  return code == kDone ? kFailed : code;
 }
 
 }  // namespace
@@ -132,9 +183,10 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
-    return ctnbpf::cli::run(argc, argv);
-  } catch (const std::exception& error) { /* bad_alloc: everything else is a Result */
-    fmt::print(stderr, "ctnbpf: {}\n", error.what());
+    ctnbpf::cli::occupy_standard_descriptors();
+    return ctnbpf::cli::flushed(ctnbpf::cli::run(argc, argv));
+  } catch (const std::exception& error) { /* bad_alloc, output that cannot be written */
+    ctnbpf::cli::note(error.what());
     return ctnbpf::cli::kFailed;
   }
 }

@@ -120,9 +120,12 @@ Ended Spawn::wait() {
     int signal = ::sigwaitinfo(&waited_, &info);
     if (signal < 0) continue; /* EINTR: we were stopped and continued */
     if (signal != SIGCHLD) {
-      /* SI_KERNEL: from the terminal, to our whole group. From the command itself: likewise. */
-      bool sent_to_us = info.si_code <= 0 && info.si_pid != pid_;
-      if (sent_to_us) ::kill(pid_, signal);
+      /* From the kernel (si_code > 0): the terminal, which tells our whole group, the command with
+       * it. Only its hanging up is told to the session's leader alone. From the command itself: it
+       * knows. */
+      bool hangup = signal == SIGHUP && ::getsid(0) == ::getpid();
+      bool to_us_alone = info.si_code <= 0 ? info.si_pid != pid_ : hangup;
+      if (to_us_alone) ::kill(pid_, signal);
       continue;
     }
     int status = 0;

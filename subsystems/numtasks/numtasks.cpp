@@ -89,7 +89,10 @@ Result<void> create(Writer& writer, Slot slot) {
 
 Result<Figures> figures(const State& state, Slot slot) {
   CTN_ASSIGN(auto all, states(state));
-  if (slot < CTN_MAX_HIER) return Figures{"tasks", tasks_of_machine(), 0, CTN_UNLIMITED, 0};
+  if (slot < CTN_MAX_HIER) {
+    std::uint64_t tasks = tasks_of_machine(); /* the kernel keeps no peak: what is known is now */
+    return Figures{"tasks", tasks, tasks, CTN_UNLIMITED, 0};
+  }
   const numtasks_state& own = all[slot];
   return Figures{"tasks", load(own.current), peak_of(own), load(own.limit), load(own.events)};
 }
