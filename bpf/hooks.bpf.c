@@ -51,7 +51,8 @@ int BPF_PROG(f_task_alloc, struct task_struct *child, unsigned long clone_flags,
  *    the roots during the fork. The child gets a record, charged by force.
  *  - another slot than the forker's: the forker was moved during the fork. The attach in progress
  *    is told to look again and moves the child too.
- * Needed for good where the gate can be skipped or is missing, else while an attach runs. */
+ * Attached at every level and for good: turning a tracepoint on and off for each attach would patch
+ * the kernel's text under running forks, and wait for that, each time. */
 SEC("tp_btf/task_newtask")
 int BPF_PROG(t_newtask, struct task_struct *child, unsigned long clone_flags) {
   struct ctn_task *mine = task_find(bpf_get_current_task_btf());

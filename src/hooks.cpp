@@ -24,7 +24,7 @@ constexpr std::array kPrograms = {
     HookProgram{"t_task_free", "tp_btf/sched_process_free", kFallback | kAccounting, false},
     HookProgram{"t_exit", "tp_btf/sched_process_exit", kStrict | kFallback | kAccounting, false},
     HookProgram{"f_release", "fentry/release_task", kStrict | kFallback, true},
-    HookProgram{"t_newtask", "tp_btf/task_newtask", kFallback | kAccounting, false},
+    HookProgram{"t_newtask", "tp_btf/task_newtask", kStrict | kFallback | kAccounting, false},
     HookProgram{"f_task_alloc", "fmod_ret/security_task_alloc", kFallback, false},
     HookProgram{"l_task_alloc", "lsm/task_alloc", kStrict, false},
 };
@@ -72,16 +72,19 @@ Result<void> clear_task_table(const Pins& pins) {
 std::span<const HookProgram> programs() { return kPrograms; }
 
 bool runs_at(const HookProgram& program, std::uint32_t level) {
-  /* newtask serves at every level while an attach runs. */
-  return (program.levels & (1U << level)) != 0 || std::string_view(program.name) == "t_newtask";
+  return (program.levels & (1U << level)) != 0;
 }
 
-Result<UniqueFd> attach_for_now(const Pins& pins, const std::string& program) {
+namespace {
+
+Result<UniqueFd> attach(const Pins& pins, const std::string& program) {
   CTN_ASSIGN(UniqueFd prog, pins.open_prog(program));
   int fd = bpf_raw_tracepoint_open(nullptr, prog.get());
   if (fd < 0) return system_error(-fd, fmt::format("attach program '{}'", program));
   return UniqueFd(fd);
 }
+
+}  // namespace
 
 Result<void> reconcile(Writer& writer) {
   const Pins& pins = writer.pins();
@@ -92,7 +95,7 @@ Result<void> reconcile(Writer& writer) {
   if (need.any && !attached) CTN_TRY(clear_task_table(pins));
 
   for (const HookProgram& program : kPrograms) {
-    bool wanted = need.any && (program.levels & (1U << writer.core().fork_level)) != 0 &&
+    bool wanted = need.any && runs_at(program, writer.core().fork_level) &&
                   (!program.only_if_counting || (need.counting && writer.core().reap_level != 0));
     std::string path = pins.link(program.name);
     if (wanted == is_pinned(path)) continue;
@@ -100,7 +103,7 @@ Result<void> reconcile(Writer& writer) {
       if (::unlink(path.c_str()) != 0) return system_error(fmt::format("remove '{}'", path));
       continue;
     }
-    CTN_ASSIGN(UniqueFd link, attach_for_now(pins, program.name));
+    CTN_ASSIGN(UniqueFd link, attach(pins, program.name));
     if (int err = bpf_obj_pin(link.get(), path.c_str()); err != 0)
       return system_error(-err, fmt::format("pin '{}'", path));
   }

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "ctnbpf/state.h"
-#include "unique_fd.h"
 
 namespace ctnbpf::hooks {
 
@@ -26,8 +25,5 @@ bool runs_at(const HookProgram& program, std::uint32_t level);
 /* Attaches what the hierarchies in use need and detaches the rest. A hierarchy is in use when it has
  * a container besides its root. */
 Result<void> reconcile(Writer& writer);
-
-/* Attaches `program` for as long as the returned descriptor lives. */
-Result<UniqueFd> attach_for_now(const Pins& pins, const std::string& program);
 
 }  // namespace ctnbpf::hooks

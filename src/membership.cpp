@@ -6,7 +6,6 @@
 
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
-#include "hooks.h"
 #include "mapping.h"
 #include "walk.h"
 
@@ -60,12 +59,6 @@ Result<AttachResult> attach(Writer& writer, Slot slot, pid_t pid, bool one_threa
   for (const Subsystem* subsystem : bound_subsystems(writer, hierarchy))
     if (subsystem->can_attach) CTN_TRY(subsystem->can_attach(writer, slot, 1));
 
-  /* newtask puts children right that are forked while their parent is moved, and tells of them. Only
-   * at level strict it does not run anyway. */
-  UniqueFd newtask;
-  if (writer.core().fork_level == CTN_LEVEL_STRICT) {
-    CTN_ASSIGN(newtask, hooks::attach_for_now(writer.pins(), "t_newtask"));
-  }
   CTN_ASSIGN(Mapping request, Mapping::open(writer.pins(), "move", sizeof(ctn_move_request), 1, true));
   request.as<ctn_move_request>()[0] = {
       .hierarchy = hierarchy,
@@ -74,7 +67,8 @@ Result<AttachResult> attach(Writer& writer, Slot slot, pid_t pid, bool one_threa
       .reserved = 0,
   };
 
-  /* Again until a pass finds nothing to do and no fork raced with it. A thread made by a thread that
+  /* Again until a pass finds nothing to do and no fork raced with it: newtask counts the children
+   * whose forker was moved during the fork. A thread made by a thread that
    * was moved already is born in the target, so the passes end as soon as all threads are there. */
   for (;;) {
     std::uint64_t races = load(writer.core().fork_races);

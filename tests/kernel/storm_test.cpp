@@ -18,6 +18,10 @@ int storm_seconds() {
 
 class Storm : public KernelTest {
  protected:
+  /* Where the kernel may skip the gate (level fallback under preempt=full) the limit is best effort;
+   * everywhere else it is never exceeded. */
+  bool exact() const { return level() == CTN_LEVEL_STRICT || kernel_facts().preempt != "full"; }
+
   bool back_to_zero(const std::string& address) {
     return eventually([&] {
       return number(address, "numtasks.current") == 0 && number(address, "tasks") == 0;
@@ -51,8 +55,12 @@ TEST_F(Storm, ForkBombIsHeldAtTheLimitAndTheRestOfTheMachineForksFreely) {
   watch.stop();
   EXPECT_EQ(failed, 0) << "forks outside that failed";
   EXPECT_GT(outside, 0);
-  EXPECT_LE(highest, 16u) << "seen by a reader at some moment";
-  EXPECT_EQ(number("default:/bomb", "numtasks.peak"), 16u);
+  if (exact()) {
+    EXPECT_LE(highest, 16u) << "seen by a reader at some moment";
+    EXPECT_EQ(number("default:/bomb", "numtasks.peak"), 16u);
+  } else if (number("default:/bomb", "numtasks.peak") > 16) {
+    EXPECT_GT(load(state().core().misses[CTN_MISS_BACKSTOP_FORK]), 0u) << "a skipped gate is counted";
+  }
   EXPECT_GT(number("default:/bomb", "numtasks.events"), 0u);
   EXPECT_TRUE(back_to_zero("default:/bomb"));
   EXPECT_EQ(fork_and_reap(1000L), 0);
@@ -168,7 +176,7 @@ TEST_F(Storm, StressNgUnderALimitLeavesNothing) {
     });
     stress.wait();
     EXPECT_TRUE(back_to_zero("default:/s")) << kind;
-    EXPECT_LE(number("default:/s", "numtasks.peak"), 64u) << kind;
+    if (exact()) EXPECT_LE(number("default:/s", "numtasks.peak"), 64u) << kind;
     EXPECT_GT(number("default:/s", "numtasks.peak"), 4u) << kind;
   }
 }
