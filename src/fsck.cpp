@@ -1,9 +1,6 @@
 #include "ctnbpf/fsck.h"
 
 #include <fmt/format.h>
-#include <linux/membarrier.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
@@ -13,6 +10,7 @@
 #include "ctnbpf/membership.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
+#include "grace.h"
 #include "hooks.h"
 
 namespace ctnbpf {
@@ -62,15 +60,16 @@ Result<std::vector<std::string>> steady_differences(const State& state) {
     steady = std::move(now);
     if (steady.empty()) break;
     /* Dying tasks are given back a grace period later. */
-    ::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+    wait_for_programs();
   }
   return std::vector<std::string>(steady.begin(), steady.end());
 }
 
+/* One with containers below stays until those are removed: somebody made them on purpose. */
 bool abandoned(const State& state, Slot slot) {
   const ctn_node& node = state.nodes()[slot];
   const ctn_info& info = state.infos()[slot];
-  return node.state == CTN_ACTIVE && (node.flags & CTN_TRANSIENT) != 0 &&
+  return node.state == CTN_ACTIVE && (node.flags & CTN_TRANSIENT) != 0 && node.children == 0 &&
          process_start(info.owner_pid) != info.owner_start;
 }
 

@@ -1,9 +1,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
-#include <linux/membarrier.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,6 +9,7 @@
 
 #include "bpf_log.h"
 #include "ctnbpf/levels.h"
+#include "grace.h"
 #include "probe.h"
 
 #include "probe.skel.h"
@@ -52,7 +51,7 @@ bool live_and_die() {
 bool ran(const volatile ctn_probe& probe) {
   constexpr int kGracePeriods = 50;
   for (int i = 0; i < kGracePeriods && probe.runs == 0; i++)
-    ::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+    wait_for_programs();
   return probe.runs != 0;
 }
 

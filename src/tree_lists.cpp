@@ -1,18 +1,13 @@
 #include "tree_lists.h"
 
 #include <fmt/format.h>
-#include <linux/membarrier.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
+#include "grace.h"
 
 namespace ctnbpf::tree::lists {
 namespace {
-
-/* Returns after every BPF program that was running has ended. */
-void wait_for_programs() { ::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0); }
 
 Slot pop_free(Writer& writer) {
   ctn_core& core = writer.core();

@@ -1,7 +1,5 @@
 /* hierarchy create|list|destroy, subsystems */
 #include <fmt/format.h>
-#include <linux/membarrier.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <nlohmann/json.hpp>
@@ -10,6 +8,7 @@
 #include "ctnbpf/levels.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
+#include "grace.h"
 
 namespace ctnbpf::cli {
 namespace {
@@ -65,7 +64,7 @@ Result<void> destroy(const Context& context, const std::string& name, bool recur
   constexpr int kGracePeriods = 50;
   Result<void> done = tree::destroy_hierarchy(writer, hierarchy);
   for (int i = 0; i < kGracePeriods && !done && only_dying_left(writer, hierarchy); i++) {
-    ::syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+    wait_for_programs();
     done = tree::destroy_hierarchy(writer, hierarchy);
   }
   return done;
