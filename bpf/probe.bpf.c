@@ -10,17 +10,29 @@
 
 struct ctn_probe probe SEC(".data.probe");
 
+/* A byte for each run, so that the control plane can wait for the first. */
+struct {
+  __uint(type, BPF_MAP_TYPE_RINGBUF);
+  __uint(max_entries, 4096);
+} runs SEC(".maps");
+
+static __always_inline void tell(void) {
+  char byte = 0;
+  __sync_fetch_and_add(&probe.runs, 1);
+  bpf_ringbuf_output(&runs, &byte, sizeof(byte), 0); /* when it is full there was a run before */
+}
+
 #define PROBE(name, hook)                    \
   SEC(hook)                                  \
   int name(void *ctx) {                      \
-    __sync_fetch_and_add(&probe.runs, 1);    \
+    tell();                                  \
     return 0;                                \
   }
 
 #define PROBE_GATE(name, hook)                                               \
   SEC(hook)                                                                  \
   int name(void *ctx) {                                                      \
-    __sync_fetch_and_add(&probe.runs, 1);                                    \
+    tell();                                                                  \
     __u32 pid = bpf_get_current_pid_tgid() >> 32;                            \
     return probe.refuse_pid && pid == probe.refuse_pid ? -11 /* EAGAIN */ : 0; \
   }

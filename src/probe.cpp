@@ -19,6 +19,7 @@ namespace {
 
 struct Destroy {
   void operator()(probe_bpf* skeleton) const { probe_bpf::destroy(skeleton); }
+  void operator()(ring_buffer* ring) const { ring_buffer__free(ring); }
   void operator()(bpf_link* link) const { bpf_link__destroy(link); }
 };
 
@@ -47,11 +48,18 @@ bool live_and_die() {
   return true;
 }
 
-/* A task_struct is freed some grace periods after the task is reaped: each turn waits for one. */
-bool ran(const volatile ctn_probe& probe) {
-  constexpr int kGracePeriods = 50;
-  for (int i = 0; i < kGracePeriods && probe.runs == 0; i++)
+/* Waits for the first run. A task_struct is freed some grace periods after the task is reaped; where
+ * RCU is lazy (CONFIG_RCU_LAZY) up to 10 s later, unless something else asks for a grace period. */
+bool ran(probe_bpf& all, const volatile ctn_probe& probe) {
+  constexpr int kTurns = 120;
+  constexpr int kTurnMs = 100;
+  auto ignore = [](void*, void*, std::size_t) { return 0; };
+  std::unique_ptr<ring_buffer, Destroy> ring(
+      ring_buffer__new(bpf_map__fd(all.maps.runs), ignore, nullptr, nullptr));
+  for (int i = 0; i < kTurns && probe.runs == 0; i++) {
     wait_for_programs();
+    if (probe.runs == 0) ring_buffer__poll(ring.get(), kTurnMs);
+  }
   return probe.runs != 0;
 }
 
@@ -90,7 +98,7 @@ std::string try_probe(probe_bpf* all, const char* name, bool gate) {
   ctn_probe* probe = &all->data_probe->probe;
   *probe = {};
   live_and_die();
-  if (!ran(*probe)) return "the program is attached and never runs";
+  if (!ran(*all, *probe)) return "the program is attached and never runs";
   if (!gate) return {};
   probe->refuse_pid = static_cast<std::uint32_t>(::getpid());
   bool forked = live_and_die();

@@ -1,10 +1,11 @@
 # shellcheck shell=bash
-# What the project's scripts share. Source it; it sets `root`, `cache` and defines functions.
+# What the project's scripts share: sets `root` and `cache`, defines say, die and usage_error.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 cache=${CTNBPF_CACHE:-$root/build/cache}
-case $cache in /*) ;; *) cache=$PWD/$cache ;; esac
-me=${0##*/}
+[[ $cache == /* ]] || cache=$PWD/$cache
+export root cache
+me=scripts/${0##*/}
 
 say() { printf '%s: %s\n' "$me" "$*" >&2; }
 

@@ -1,29 +1,25 @@
 # shellcheck shell=bash
-# Fetches Debian kernels and virtme-ng into the cache, with apt settings of our own: the machine's
+# Fetches Debian's kernels and virtme-ng into the cache with apt settings of our own: the machine's
 # apt configuration is read (mirror, proxies), never written. Needs common.sh.
+# shellcheck disable=SC2154 # root, cache
 
 declare -A suite_of=([6.1]=bookworm [6.12]=bookworm-backports [7.2]=sid)
 
 # The mirror this machine already uses for Debian, from apt itself.
 debian_mirror() {
-  local uri
-  if [[ -n ${CTNBPF_DEBIAN_MIRROR-} ]]; then
-    printf '%s\n' "$CTNBPF_DEBIAN_MIRROR"
-    return
-  fi
-  uri=$(apt-get indextargets --format '$(REPO_URI)' | grep -m 1 -E '/debian/?$' || true)
+  local uri=${CTNBPF_DEBIAN_MIRROR-}
+  # shellcheck disable=SC2016 # apt expands it
+  [[ -n $uri ]] || uri=$(apt-get indextargets --format '$(REPO_URI)' | grep -m 1 -E '/debian/?$' || true)
   [[ -n $uri ]] || die "apt's sources name no Debian mirror; set CTNBPF_DEBIAN_MIRROR to the URI of one"
   printf '%s\n' "$uri"
 }
 
-# Makes a private apt for one suite in $1 and points APT_CONFIG at it.
+# Makes a private apt for one suite in folder $1 and points APT_CONFIG at it.
 private_apt() {
-  local dir=$1 suite=$2 keyring mirror
-  for keyring in /usr/share/keyrings/debian-archive-keyring.{gpg,pgp} ''; do
-    [[ ! -e $keyring ]] || break
-  done
-  [[ -n $keyring ]] || die "no Debian keyring; install debian-archive-keyring"
+  local dir=$1 suite=$2 mirror keyring=/usr/share/keyrings/debian-archive-keyring
   mirror=$(debian_mirror)
+  if [[ -e $keyring.gpg ]]; then keyring+=.gpg; else keyring+=.pgp; fi
+  [[ -e $keyring ]] || die "no Debian keyring '$keyring'; install debian-archive-keyring"
   mkdir -p "$dir"/{etc/{apt.conf,preferences,sources.list,trusted.gpg}.d,lists/partial,archives/partial}
   : >"$dir/status"
   printf 'deb [arch=amd64 signed-by=%s] %s %s main\n' "$keyring" "$mirror" "$suite" >"$dir/etc/sources.list"
@@ -38,24 +34,24 @@ Dir::State::status "$dir/status";
 Dir::Cache "$dir";
 APT::Architecture "amd64";
 APT::Architectures { "amd64"; };
-APT::Sandbox::User "root";
+APT::Sandbox::User "";
 Acquire::Languages "none";
 END
   } >"$dir/apt.conf"
   export APT_CONFIG=$dir/apt.conf
 }
 
-# Downloads the packages that `pick` names from a suite and unpacks them into $1.
+# Downloads the packages whose names `$3` prints from suite $2 and unpacks them into $1.
 unpack_from() {
-  local into=$1 suite=$2 pick=$3 dir deb names
-  dir=$cache/apt.$suite
+  local into=$1 suite=$2 pick=$3 dir=$cache/apt.$2 deb names
   rm -rf "$dir"
+  mkdir -p "$dir"
   (
     private_apt "$dir" "$suite"
     apt-get -qq update
     mapfile -t names < <("$pick")
-    ((${#names[@]})) || die "suite $suite holds no package for '$pick'"
-    cd "$dir/archives"
+    ((${#names[@]})) || die "suite '$suite' holds no package for $pick; look at the mirror"
+    cd "$dir/archives" || exit
     apt-get -qq download "${names[@]}"
   ) >&2
   for deb in "$dir"/archives/*.deb; do dpkg-deb -x "$deb" "$into"; done
@@ -64,47 +60,48 @@ unpack_from() {
 
 pick_virtme() { echo virtme-ng; }
 
-# The kernel that the suite's linux-image-amd64 stands for: an image, or since the split an image
-# that depends on its binary and its modules.
+# What the suite's linux-image-amd64 stands for: an image, or since the split an image that depends
+# on its binary, its modules and their lists.
 pick_kernel() {
   apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks \
     --no-replaces --no-enhances linux-image-amd64 |
-    grep -E '^linux-(image|binary|modules)-[0-9]' | grep -vE -- '-(cloud|rt)-' | sort -u
+    grep -E '^linux-(image|binary|modules|base)-[0-9]' | grep -vE -- '-(cloud|rt)-' | sort -u
 }
 
-# Takes the uncompressed kernel out of a bzImage: under emulation unpacking it costs seconds.
+# Takes the uncompressed kernel out of a bzImage: in an emulated machine unpacking costs seconds.
 extract_vmlinux() {
-  local image=$1 out=$2 offset
-  try() {
+  local image=$1 out=$2 magic offset
+  local -A unpack=(['\xfd7zXZ\x00']='xz -dc' ['\x28\xb5\x2f\xfd']='zstd -dcq' ['\x1f\x8b\x08']='gzip -dc')
+  for magic in "${!unpack[@]}"; do
     while read -r offset; do
-      tail -c +$((offset + 1)) "$image" | "${@:2}" >"$out" 2>/dev/null || true
-      [[ $(head -c 4 "$out") != $'\x7fELF' ]] || return 0
-    done < <(LC_ALL=C grep -abo -P -- "$1" "$image" | LC_ALL=C cut -d: -f1)
-    return 1
-  }
-  try '\xfd7zXZ\x00' xz -dc || try '\x28\xb5\x2f\xfd' zstd -dcq || try '\x1f\x8b\x08' gzip -dc ||
-    die "cannot unpack the kernel image $image"
+      # shellcheck disable=SC2086 # what follows the kernel makes the unpacker complain
+      tail -c +$((offset + 1)) "$image" | ${unpack[$magic]} >"$out" 2>/dev/null || true
+      [[ $(head -c 4 "$out" | tr -d '\0') != $'\x7fELF' ]] || return 0
+    done < <(LC_ALL=C grep -abo -P -- "$magic" "$image" | LC_ALL=C cut -d: -f1)
+  done
+  die "cannot unpack the kernel image '$image'; it is packed neither by xz, zstd nor gzip"
 }
 
 # The initial RAM file system: busybox and the modules that reach the host's files.
 make_initrd() {
-  local dir=$1 version=$2 out=$3 tree module name
-  tree=$dir/initrd
+  local dir=$1 version=$2 tree=$1/initrd module target
   mkdir -p "$tree"/{bin,dev,proc,sys,host,rw,root,modules}
   cp "$(command -v busybox)" "$tree/bin/busybox"
   ln -s busybox "$tree/bin/sh"
-  for name in virtio_pci virtio_console 9pnet_virtio 9p overlay; do
-    modprobe -d "$dir" -S "$version" --show-depends "$name" 2>/dev/null || true
+  for module in virtio_pci virtio_console 9pnet_virtio 9p overlay; do
+    modprobe -d "$dir" -S "$version" --show-depends "$module" 2>/dev/null || true # built in
   done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++' | while read -r module; do
-    name=${module##*/} name=${name%.ko*}.ko
+    target=${module##*/}
+    target=${target%.ko*}.ko
     case $module in
       *.xz) xz -dc "$module" ;;
       *.zst) zstd -dcq "$module" ;;
       *) cat "$module" ;;
-    esac >"$tree/modules/$name"
-    printf '%s\n' "$name" >>"$tree/modules/order"
+    esac >"$tree/modules/$target"
+    printf '%s\n' "$target" >>"$tree/modules/order"
   done
-  (cd "$tree" && find . | busybox cpio -o -H newc 2>/dev/null) >"$out"
+  [[ -s $tree/modules/order ]] || die "found no modules in '$dir'; is kmod too old for their packing?"
+  (cd "$tree" && find . | busybox cpio -o -H newc 2>/dev/null) >"$dir/initrd.cpio"
   rm -rf "$tree"
 }
 
@@ -114,17 +111,19 @@ prepare_kernel() {
   rm -rf "$tmp"
   mkdir -p "$tmp"
   unpack_from "$tmp" "${suite_of[$key]}" pick_kernel
-  [[ -d $tmp/lib/modules ]] || ln -s usr/lib "$tmp/lib"
+  mkdir -p "$tmp"/{,usr/}lib # the tools differ in where they look
+  [[ -e $tmp/lib/modules ]] || ln -s ../usr/lib/modules "$tmp/lib/modules"
+  [[ -e $tmp/usr/lib/modules ]] || ln -s ../../lib/modules "$tmp/usr/lib/modules"
   version=$(ls "$tmp/lib/modules")
-  [[ $version == "$key".* ]] || say "suite ${suite_of[$key]} now holds $version"
+  [[ ! -e $tmp/boot/config-$version ]] || mv "$tmp/boot/config-$version" "$tmp/lib/modules/$version/config"
   depmod -b "$tmp" "$version" 2>/dev/null
   for image in "$tmp/boot/vmlinuz-$version" "$tmp/lib/modules/$version/vmlinuz"; do
     [[ ! -e $image ]] || mv "$image" "$tmp/vmlinuz"
   done
   extract_vmlinux "$tmp/vmlinuz" "$tmp/vmlinux"
-  make_initrd "$tmp" "$version" "$tmp/initrd.cpio"
+  make_initrd "$tmp" "$version"
   printf '%s\n' "$version" >"$tmp/version"
-  rm -rf "$tmp/boot" "$tmp/usr/share" "$cache/kernel-$key"
+  rm -rf "${tmp:?}"/{boot,usr/share}
   mv "$tmp" "$cache/kernel-$key"
 }
 
@@ -136,14 +135,19 @@ prepare_virtme() {
   mv "$tmp" "$cache/virtme"
 }
 
-# Makes sure the kernel $1 and virtme-ng are there; the first of several callers does the work.
+# Makes sure that the kernel $1, virtme-ng and their tools are there; of several callers the first
+# does the work.
 prepare() {
-  [[ -e $cache/kernel-$1/version && -d $cache/virtme ]] && return
+  local tool tools=1
+  for tool in qemu-system-x86_64 busybox file /usr/bin/python3; do
+    command -v "$tool" >/dev/null || tools=
+  done
+  [[ -z $tools || ! -d $cache/virtme || ! -d $cache/kernel-$1 ]] || return 0
   mkdir -p "$cache"
   (
     flock 9
     "$root/scripts/deps" vm
     [[ -d $cache/virtme ]] || prepare_virtme
-    [[ -e $cache/kernel-$1/version ]] || prepare_kernel "$1"
+    [[ -d $cache/kernel-$1 ]] || prepare_kernel "$1"
   ) 9>"$cache/lock"
 }
