@@ -2,6 +2,9 @@
 # Link NAME_skel to include "NAME.skel.h". Every header is a dependency.
 find_program(CLANG NAMES clang REQUIRED)
 find_program(LLVM_STRIP NAMES llvm-strip llvm-strip-14 llvm-strip-19 REQUIRED)
+# On Ubuntu /usr/sbin/bpftool is a wrapper tied to the running kernel; the real ones lie beside it.
+file(GLOB BPFTOOL_DIRS /usr/lib/linux-tools/* /usr/lib/linux-tools-*)
+find_program(BPFTOOL NAMES bpftool PATHS ${BPFTOOL_DIRS} NO_DEFAULT_PATH)
 find_program(BPFTOOL NAMES bpftool PATHS /usr/sbin /sbin REQUIRED)
 
 function(bpf_object name source)
