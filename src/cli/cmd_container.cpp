@@ -107,7 +107,7 @@ void add_create(CLI::App& app, Context& context) {
       ->allow_extra_args(false);
   app.add_flag("--best-effort", options->best_effort, "also limits this kernel cannot enforce");
   app.callback([&context, options] {
-    auto writer = open_writer(context, BringUp::kWithLayout);
+    auto writer = open_writer(context, BringUp::kDefault);
     if (!writer) {
       context.exit_code = fail(context, writer.error());
       return;

@@ -1,7 +1,7 @@
 /* hierarchy create|list|destroy, subsystems */
 #include <fmt/format.h>
-#include <unistd.h>
 
+#include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "context.h"
@@ -60,10 +60,10 @@ Result<void> destroy(const Context& context, const std::string& name, bool recur
     for (auto slot = all.rbegin(); slot != all.rend(); ++slot)
       if (*slot >= CTN_MAX_HIER) CTN_TRY(tree::remove(writer, *slot, false));
   }
-  /* The kernel frees a reaped task some grace periods later: each turn waits for one. */
-  constexpr int kGracePeriods = 50;
+  /* The kernel frees a reaped task some grace periods later; up to 10 s where it is lazy. */
+  auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(15);
   Result<void> done = tree::destroy_hierarchy(writer, hierarchy);
-  for (int i = 0; i < kGracePeriods && !done && only_dying_left(writer, hierarchy); i++) {
+  while (!done && only_dying_left(writer, hierarchy) && std::chrono::steady_clock::now() < deadline) {
     wait_for_programs();
     done = tree::destroy_hierarchy(writer, hierarchy);
   }

@@ -154,7 +154,7 @@ Result<std::vector<Place>> try_place(Writer& writer, const Options& options, pid
 
 /* Containers that were made are removed again if a part fails; the child then ends by itself. */
 Result<std::vector<Place>> place(const Context& context, const Options& options, pid_t child) {
-  CTN_ASSIGN(Writer writer, open_writer(context, BringUp::kWithLayout));
+  CTN_ASSIGN(Writer writer, open_writer(context, BringUp::kEnsure));
   sweep_transient(writer);
   std::vector<Slot> made;
   auto places = try_place(writer, options, child, made);

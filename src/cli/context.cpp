@@ -88,10 +88,10 @@ int for_each(const Context& context, const std::vector<std::string>& items,
 
 Result<Writer> open_writer(const Context& context, BringUp first) {
   LoadSettings settings;
-  settings.default_layout = first == BringUp::kWithLayout;
+  settings.default_layout = first != BringUp::kBare;
   if (first != BringUp::kNo && !context.pins().exist()) CTN_TRY(bring_up(context.pins(), settings));
   CTN_ASSIGN(Writer writer, Writer::open(context.pins()));
-  if (settings.default_layout) CTN_TRY(ensure_hierarchy(writer));
+  if (first == BringUp::kEnsure) CTN_TRY(ensure_hierarchy(writer));
   return writer;
 }
 

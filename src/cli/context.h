@@ -56,9 +56,13 @@ void print_json(const nlohmann::ordered_json& json);
 int for_each(const Context& context, const std::vector<std::string>& items,
              const std::function<Result<void>(const std::string&)>& one);
 
-/* Whether a command that finds nothing up brings it up, and makes the default hierarchy if there is
- * none at all. */
-enum class BringUp { kNo, kBare, kWithLayout };
+/* What a command does that finds nothing up. */
+enum class BringUp {
+  kNo,      /* ENOENT */
+  kBare,    /* brings it up, without a hierarchy */
+  kDefault, /* with the default hierarchy */
+  kEnsure,  /* likewise, and makes that one too where it is up and has no hierarchy at all */
+};
 Result<Writer> open_writer(const Context& context, BringUp first = BringUp::kNo);
 
 /* A positive pid from text: EINVAL. */

@@ -1,0 +1,157 @@
+/* Bad input and bad surroundings: each failure is one line, says what to do, and changes nothing. */
+#include "cli_test.h"
+#include "mapping.h"
+
+namespace ctnbpf::test {
+namespace {
+
+class BadInput : public CliTest {
+ protected:
+  /* `ARGS...` in a shell, in which ctnbpf is the tested one. */
+  static std::string command(const std::string& args) { return ctnbpf_path() + " " + args; }
+  static Output as_nobody(const std::string& args) {
+    return shell("setpriv --reuid=65534 --regid=65534 --clear-groups " + command(args));
+  }
+};
+
+TEST_F(BadInput, UsageErrors) {
+  fails({}, 2, {"no command given: `ctnbpf --help` lists them"});
+  fails({"nosuch"}, 2, {"unknown command 'nosuch'"});
+  fails({"\x1b[31mred\nline"}, 2, {"unknown command '\\x1b[31mred\\x0aline'"});
+  fails({"--nosuch", "tree"}, 2, {"--nosuch", "`ctnbpf tree --help`"});
+  fails({"tree", "--nosuch"}, 2, {"tree: ", "--nosuch", "`ctnbpf tree --help`"});
+  fails({"tree", "default:/", "extra\x07"}, 2, {"extra\\x07"});
+  fails({"hierarchy"}, 2, {"`ctnbpf hierarchy --help`"});
+  fails({"hierarchy", "nosuch"}, 2, {"hierarchy: "});
+  fails({"create"}, 2, {"ADDR", "required"});
+  fails({"set", "default:/"}, 2, {"required"});
+  fails({"attach", "default:/"}, 2, {"PID", "required"});
+  fails({"rename", "default:/a"}, 2, {"NAME", "required"});
+  fails_json({"tree", "--nosuch"}, 2, "EINVAL");
+  fails_json({"nosuch"}, 2, "EINVAL");
+}
+
+TEST_F(BadInput, Addresses) {
+  for (const char* bad : {"a", "default", "default:", "default:a", "/a", ":/a"})
+    fails({"get", bad}, 1, {std::string("address '") + bad + "' is not of the form HIER:/path"});
+  fails_json({"get", "default:a"}, 1, "EINVAL");
+}
+
+TEST_F(BadInput, AddressesSayWhatIsMissing) {
+  fails({"get", "nosuch:/a"}, 1, {"no hierarchy or subsystem 'nosuch'", "`ctnbpf hierarchy list`"});
+  fails({"get", "\x1b]0;x:/a"}, 1, {"'\\x1b]0;x'"});
+  fails({"get", "default:/a/b"}, 1, {"no container default:/a: "}); /* the first part that is missing */
+  fails({"get", "default:/../a"}, 1, {"address 'default:/../a'", "'..'"});
+}
+
+/* Doubled and trailing slashes are no names. */
+TEST_F(BadInput, SlashesAreForgiven) {
+  out({"create", "default://a//b/", "-p"});
+  EXPECT_EQ(out({"get", "-n", "default:/a/b/", "tasks"}), "0\n");
+}
+
+TEST_F(BadInput, UnprivilegedIsToldAtOnce) {
+  create("default:/a");
+  for (const char* args : {"tree", "stat", "get default:/", "set default:/a notify_on_release=1", "rm default:/a",
+                           "create default:/b", "rename default:/a b", "ps default:/a", "where 1", "attach default:/a 1",
+                           "hierarchy list", "hierarchy create x", "subsystems", "up", "down --force", "fsck"}) {
+    Output refused = as_nobody(args);
+    std::string verb = std::string(args).substr(0, std::string(args).find(' '));
+    EXPECT_EQ(refused.code, 1) << args;
+    EXPECT_EQ(refused.out, "") << args;
+    EXPECT_EQ(refused.err, "ctnbpf: `ctnbpf " + verb + "` needs root: run `sudo ctnbpf " + verb + " ...`\n");
+  }
+  EXPECT_TRUE(exists("default:/a"));
+  EXPECT_FALSE(exists("default:/b"));
+
+  Output run = as_nobody("run echo ran");
+  EXPECT_EQ(run.code, 125);
+  EXPECT_EQ(run.out, "");
+  expect_message(run.err, {"`ctnbpf run` needs root"});
+  Output doctor = as_nobody("doctor");
+  EXPECT_EQ(doctor.code, 2);
+  expect_message(doctor.err, {"`ctnbpf doctor` needs root"});
+  Output machine = as_nobody("tree --json");
+  EXPECT_EQ(nlohmann::json::parse(machine.out)["error"]["code"], "EPERM");
+}
+
+/* Help needs neither root nor anything loaded. */
+TEST_F(BadInput, HelpIsForEveryone) {
+  Output top = as_nobody("--help");
+  EXPECT_EQ(top.code, 0);
+  EXPECT_EQ(top.err, "");
+  EXPECT_NE(top.out.find("usage: ctnbpf [OPTION...] COMMAND"), std::string::npos) << top.out;
+  EXPECT_EQ(as_nobody("help").out, top.out);
+  Output run = as_nobody("run --help");
+  EXPECT_NE(run.out.find("usage: ctnbpf run [OPTION...] [--] COMMAND [ARG...]"), std::string::npos) << run.out;
+  EXPECT_EQ(as_nobody("help run").out, run.out);
+  EXPECT_EQ(as_nobody("--version").out.find("ctnbpf "), 0u);
+  for (const char* verb : {"run", "tree", "stat", "create", "rm", "rename", "get", "set", "attach", "ps", "where",
+                           "hierarchy", "hierarchy create", "hierarchy list", "hierarchy destroy", "subsystems",
+                           "doctor", "up", "down", "fsck"}) {
+    Output help = shell(command("help ") + verb);
+    EXPECT_EQ(help.code, 0) << verb;
+    EXPECT_NE(help.out.find(std::string("usage: ctnbpf ") + verb), std::string::npos) << help.out;
+    for (std::size_t at = 0, end = 0; at < help.out.size(); at = end + 1) {
+      end = std::min(help.out.find('\n', at), help.out.size());
+      EXPECT_LE(end - at, 96u) << help.out.substr(at, end - at);
+    }
+  }
+}
+
+/* A kernel without BTF, played by an empty directory over it. */
+TEST_F(BadInput, NoBtf) {
+  auto without_btf = [](const std::string& args) {
+    return shell("unshare -m sh -c 'mount -t tmpfs none /sys/kernel/btf && " +
+                 command("--bpffs /sys/fs/bpf/ctnbpf-nobtf " + args) + "'");
+  };
+  Output up = without_btf("up");
+  EXPECT_EQ(up.code, 3);
+  expect_message(up.err, {"no BTF", "/sys/kernel/btf/vmlinux", "CONFIG_DEBUG_INFO_BTF=y"});
+  Output doctor = without_btf("doctor");
+  EXPECT_EQ(doctor.code, 3);
+  expect_message(doctor.err, {"no BTF"});
+  Output run = without_btf("run echo ran");
+  EXPECT_EQ(run.code, 125);
+  EXPECT_EQ(run.out, "");
+  expect_message(run.err, {"no BTF"});
+  EXPECT_NE(::access("/sys/fs/bpf/ctnbpf-nobtf", F_OK), 0);
+}
+
+TEST_F(BadInput, PinsElsewhere) {
+  fails({"--bpffs", "/tmp/pins", "up"}, 1, {"'/tmp' is not on a BPF file system", "mount"});
+  fails({"--bpffs=/nosuch/pins", "up"}, 1, {"'/nosuch'"});
+  fails({"--bpffs", "/sys/fs/bpf/nosuch", "tree"}, 1, {"nothing is pinned in /sys/fs/bpf/nosuch"});
+}
+
+/* Pins of another version: every command says so, and changes nothing. */
+TEST_F(BadInput, OtherLayout) {
+  create("default:/a");
+  auto set_layout = [&](std::uint32_t layout) {
+    auto core = Mapping::open(pins(), "core", sizeof(ctn_core), 1, true);
+    ASSERT_TRUE(core.has_value()) << core.error().what;
+    core->as<ctn_core>()[0].layout = layout;
+  };
+  set_layout(99);
+  std::vector<std::string> says = {"layout 99", "this ctnbpf knows layout " + std::to_string(CTN_LAYOUT),
+                                   "nothing was changed", "`ctnbpf down --force`"};
+  for (const std::vector<std::string>& one : std::vector<std::vector<std::string>>{
+           {"up"}, {"down"}, {"tree"}, {"stat"}, {"get", "default:/a"}, {"set", "default:/a", "notify_on_release=1"},
+           {"create", "default:/b"}, {"rm", "default:/a"}, {"rename", "default:/a", "c"}, {"ps", "default:/a"},
+           {"where", "1"}, {"attach", "default:/a", "1"}, {"hierarchy", "list"}, {"hierarchy", "create", "x"},
+           {"hierarchy", "destroy", "default", "-r"}, {"subsystems"}, {"fsck"}, {"fsck", "--repair"}})
+    fails(one, 1, says);
+  fails({"run", "echo", "ran"}, 125, says);
+  fails_json({"tree"}, 1, "EPROTO");
+  expect_message(ctnbpf({"doctor"}).err, says);
+
+  set_layout(CTN_LAYOUT);
+  EXPECT_EQ(out({"get", "-r", "default:/", "notify_on_release"}),
+            "default:/\n  notify_on_release: 0\ndefault:/a\n  notify_on_release: 0\n");
+  set_layout(99);
+  EXPECT_EQ(ctnbpf({"down", "--force"}).code, 0);
+  EXPECT_FALSE(pins().exist());
+}
+
+}  // namespace
+}  // namespace ctnbpf::test

@@ -1,0 +1,142 @@
+/* create, rm, rename. */
+#include "cli_test.h"
+
+namespace ctnbpf::test {
+namespace {
+
+class Container : public CliTest {};
+
+TEST_F(Container, CreateTriesEachAddress) {
+  Output made = ctnbpf({"create", "default:/a", "default:/no/parent", "default:/b", "default:/a"});
+  EXPECT_EQ(made.code, 1);
+  EXPECT_EQ(made.err,
+            "ctnbpf: cannot create default:/no/parent: default:/no does not exist; -p makes it\n"
+            "ctnbpf: default:/a exists already\n");
+  EXPECT_TRUE(exists("default:/a"));
+  EXPECT_TRUE(exists("default:/b"));
+  EXPECT_FALSE(exists("default:/no"));
+}
+
+/* One document for all failures, the first of them as `error`. */
+TEST_F(Container, SeveralFailuresAreOneJsonDocument) {
+  Output made = ctnbpf({"create", "--json", "default:/", "default:/no/parent"});
+  EXPECT_EQ(made.code, 1);
+  auto parsed = nlohmann::json::parse(made.out);
+  EXPECT_EQ(parsed["error"]["code"], "EEXIST");
+  EXPECT_EQ(parsed["errors"].size(), 2u);
+  EXPECT_EQ(parsed["errors"][1]["code"], "ENOENT");
+}
+
+TEST_F(Container, CreateMakesParentsWithP) {
+  out({"create", "-p", "numtasks:/x/y/z"});
+  EXPECT_TRUE(exists("default:/x/y/z"));
+  fails({"create", "-p", "default:/x/y/z"}, 1, {"default:/x/y/z exists already"});
+  fails_json({"create", "-p", "default:/x/y"}, 1, "EEXIST");
+}
+
+TEST_F(Container, CreateSetsAttributesOrMakesNothing) {
+  out({"create", "default:/a", "-s", "notify_on_release=1", "--set", "numtasks.limit=max"});
+  EXPECT_EQ(number("default:/a", "notify_on_release"), 1u);
+  fails({"create", "-p", "default:/b/c", "-s", "notify_on_release=1", "-s", "notify_on_release=2"}, 1,
+        {"notify_on_release cannot be '2': use 0 or 1"});
+  EXPECT_FALSE(exists("default:/b")); /* the parent it made is gone again, too */
+  out({"create", "default:/c", "-s", "numtasks.limit=7", "--best-effort"});
+  EXPECT_EQ(number("default:/c", "numtasks.limit"), 7u);
+}
+
+TEST_F(Container, NamesAreChecked) {
+  std::string longest(255, 'n');
+  out({"create", "default:/" + longest, "default:/-dash", "default:/[b]", "default:/blank and, comma",
+       "default:/gr\xc3\xbc\xc3\x9f"});
+  EXPECT_TRUE(exists("default:/-dash"));
+  EXPECT_TRUE(exists("default:/[b]"));
+  fails({"create", "default:/" + longest + "n"}, 1, {"256 bytes", "at most 255"});
+  fails({"create", "default:/.."}, 1, {"container name '..' is not allowed"});
+  fails({"create", "default:/a\nb"}, 1, {"a\\x0ab", "control character"});
+  fails({"create", "default:/\xc2\x9b" "31m"}, 1, {"\\xc2\\x9b", "control character"});
+  fails_json({"create", "default:/\x1b[31m"}, 1, "EINVAL");
+}
+
+TEST_F(Container, DeepTree) {
+  std::string path = "default:";
+  for (int i = 0; i < CTN_MAX_DEPTH; i++) path += "/d";
+  out({"create", "-p", path});
+  EXPECT_TRUE(exists(path));
+  fails({"create", path + "/d"}, 1, {"containers nest at most 256 deep", "CTN_MAX_DEPTH"});
+  out({"rm", "-r", "default:/d"});
+}
+
+TEST_F(Container, RmNamesTheFirstReasonAndItsCount) {
+  create("default:/a");
+  create("default:/a/b");
+  create("default:/a/c");
+  fails({"rm", "default:/a"}, 1, {"default:/a has 2 containers below it", "-r"});
+  Background one = sleeper("default:/a/b");
+  Background two = sleeper("default:/a/b");
+  fails({"rm", "default:/a/b"}, 1, {"default:/a/b has 2 live tasks", "--lazy"});
+  fails_json({"rm", "-r", "default:/a"}, 1, "EBUSY");
+  EXPECT_TRUE(exists("default:/a/b"));
+  fails({"rm", "default:/"}, 1, {"is a root and cannot be removed"});
+  fails({"rm", "default:/a/b/nosuch"}, 1, {"no container default:/a/b/nosuch"});
+  Output both = ctnbpf({"rm", "default:/a/nosuch", "default:/a/c"});
+  EXPECT_EQ(both.code, both.err.empty() ? 0 : 1);
+}
+
+TEST_F(Container, RmTriesEachAddressAndTakesTrees) {
+  create("default:/a");
+  create("default:/a/b");
+  create("default:/c");
+  Output removed = ctnbpf({"rm", "-r", "default:/a", "default:/nosuch", "default:/c"});
+  EXPECT_EQ(removed.code, 1);
+  expect_message(removed.err, {"no container default:/nosuch", "`ctnbpf tree default:/`"});
+  EXPECT_EQ(out({"tree"}), "default (numtasks)\n");
+}
+
+TEST_F(Container, LazyRemovalLingersUntilTheLastTaskGoes) {
+  create("default:/a");
+  {
+    Background task = sleeper("default:/a");
+    limit("default:/a", "9");
+    out({"rm", "--lazy", "default:/a"});
+    EXPECT_FALSE(exists("default:/a"));
+    out({"create", "default:/a"}); /* the name is free at once */
+    EXPECT_EQ(out({"tree", "--lingering"}), "default:/a   1 live, 0 dying, 0 references\n");
+    auto list = json({"tree", "--lingering"});
+    EXPECT_EQ(list[0], nlohmann::json({{"container", "default:/a"}, {"live", 1}, {"dying", 0}, {"references", 0}}));
+    EXPECT_EQ(out({"where", std::to_string(task.pid())}), "numtasks:/a (removed)\n");
+    EXPECT_EQ(json({"where", std::to_string(task.pid())})[0]["removed"], true);
+  }
+  EXPECT_TRUE(eventually([] { return ctnbpf({"tree", "--lingering"}).out.empty(); }));
+}
+
+/* Zombies hold no container. */
+TEST_F(Container, ZombiesDoNotStopRemoval) {
+  create("default:/a");
+  Background task = start_in("default:/a", [] { return 0; });
+  siginfo_t info = {};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(task.pid()), &info, WEXITED | WNOWAIT), 0);
+  EXPECT_EQ(out({"ps", "default:/a"}), "");
+  fails({"where", std::to_string(task.pid())}, 1, {"has exited"});
+  out({"rm", "default:/a"});
+}
+
+TEST_F(Container, RenameStaysBelowItsParent) {
+  create("default:/a");
+  create("default:/a/x");
+  create("default:/a/y");
+  out({"rename", "default:/a/x", "z"});
+  EXPECT_TRUE(exists("default:/a/z"));
+  EXPECT_FALSE(exists("default:/a/x"));
+  fails({"rename", "default:/a/z", "y"}, 1, {"default:/a/y exists already"});
+  fails_json({"rename", "default:/a/z", "y"}, 1, "EEXIST");
+  fails_json({"rename", "default:/a/z", "/b/z"}, 1, "EXDEV");
+  fails_json({"rename", "default:/a/z", ".."}, 1, "EINVAL");
+  fails_json({"rename", "default:/nosuch", "z"}, 1, "ENOENT");
+  fails({"rename", "default:/", "z"}, 1, {"is a root and has no name"});
+  out({"rename", "default:/a/z", "--", "-z"});
+  out({"rename", "default:/a/-z", "[z]"});
+  EXPECT_TRUE(exists("default:/a/[z]"));
+}
+
+}  // namespace
+}  // namespace ctnbpf::test

@@ -1,0 +1,90 @@
+/* hierarchy, subsystems. */
+#include "cli_test.h"
+
+namespace ctnbpf::test {
+namespace {
+
+class Hierarchy : public CliTest {};
+
+TEST_F(Hierarchy, CreateListDestroy) {
+  out({"hierarchy", "create", "groups"});
+  create("groups:/a");
+  create("groups:/b");
+  EXPECT_EQ(out({"hierarchy", "list"}),
+            "default              numtasks                                 0 containers\n"
+            "groups                                                        2 containers\n");
+  auto list = json({"hierarchy", "list"});
+  EXPECT_EQ(list[1], nlohmann::json({{"name", "groups"},
+                                     {"subsystems", nlohmann::json::array()},
+                                     {"containers", 2}}));
+  EXPECT_EQ(list[0]["subsystems"], nlohmann::json({"numtasks"}));
+
+  fails({"hierarchy", "destroy", "groups"}, 1, {"has 2 containers below it, first /a", "-r"});
+  fails_json({"hierarchy", "destroy", "groups"}, 1, "EBUSY");
+  out({"hierarchy", "destroy", "groups", "-r"});
+  fails({"hierarchy", "destroy", "groups"}, 1, {"no hierarchy 'groups'"});
+}
+
+TEST_F(Hierarchy, CreateNamesWhatIsWrong) {
+  fails({"hierarchy", "create", "x", "-o", "nosuch"}, 1, {"unknown subsystem 'nosuch'", "`ctnbpf subsystems`"});
+  fails_json({"hierarchy", "create", "x", "-o", "nosuch"}, 1, "ENOENT");
+  fails({"hierarchy", "create", "x", "-o", "numtasks"}, 1, {"'numtasks' is bound to hierarchy 'default'"});
+  fails_json({"hierarchy", "create", "x", "-o", "numtasks"}, 1, "EBUSY");
+  fails_json({"hierarchy", "create", "default"}, 1, "EEXIST");
+  fails_json({"hierarchy", "create", "no/slash"}, 1, "EINVAL");
+  fails({"hierarchy", "create", "numtasks"}, 1, {"would be taken for subsystem 'numtasks'"});
+  fails({"hierarchy", "create", "x", "-s", "nosuch=1"}, 1, {"unknown attribute 'nosuch'"});
+  EXPECT_EQ(json({"hierarchy", "list"}).size(), 1u); /* nothing was left of any */
+}
+
+TEST_F(Hierarchy, AtLeastEight) {
+  for (int i = 1; i < CTN_MAX_HIER; i++) out({"hierarchy", "create", "h" + std::to_string(i)});
+  fails({"hierarchy", "create", "one-too-many"}, 1, {"there can be 8", "destroy one first"});
+  fails_json({"hierarchy", "create", "one-too-many"}, 1, "ENOSPC");
+}
+
+/* A destroyed hierarchy's subsystems are free for another one. */
+TEST_F(Hierarchy, SubsystemsMoveWithTheirHierarchy) {
+  out({"hierarchy", "destroy", "default"});
+  EXPECT_EQ(json({"subsystems"})[0]["hierarchy"], nullptr);
+  fails({"create", "numtasks:/x"}, 1, {"'numtasks' is not bound to a hierarchy"});
+  out({"hierarchy", "create", "limits", "-o", "numtasks", "-s", "notify_on_release=1"});
+  out({"create", "numtasks:/x"});
+  EXPECT_TRUE(exists("limits:/x"));
+  EXPECT_EQ(number("limits:/x", "notify_on_release"), 1u); /* set on the root, inherited */
+}
+
+TEST_F(Hierarchy, DestroyRecursiveNamesLiveTasks) {
+  create("default:/a");
+  create("default:/a/b");
+  Background task = sleeper("default:/a/b");
+  fails({"hierarchy", "destroy", "-r", "default"}, 1, {"default:/a/b has 1 live task"});
+  EXPECT_TRUE(exists("default:/a/b"));
+}
+
+/* The kernel frees tasks some time after they were reaped; destroying waits that long. */
+TEST_F(Hierarchy, DestroyRightAfterTheLastTask) {
+  out({"run", "true"});
+  out({"hierarchy", "destroy", "default"});
+}
+
+TEST_F(Hierarchy, SubsystemsAndTheirAttributes) {
+  std::string level_column = level_name(level());
+  std::string plain = out({"subsystems"});
+  EXPECT_TRUE(plain.starts_with("numtasks   default      " + level_column)) << plain;
+  std::string all = out({"subsystems", "--attributes"});
+  for (const char* line : {"  numtasks.current       ro  ", "  numtasks.limit         rw  ",
+                           "  notify_on_release      rw  "})
+    EXPECT_NE(all.find(line), std::string::npos) << line << "\nin\n" << all;
+
+  auto list = json({"subsystems", "--attributes"});
+  EXPECT_EQ(list[0]["name"], "numtasks");
+  EXPECT_EQ(list[0]["hierarchy"], "default");
+  EXPECT_EQ(list[0]["level"], level_column);
+  for (const auto& attribute : list[0]["attributes"])
+    EXPECT_EQ(attribute["writable"].get<bool>(), attribute["name"] == "numtasks.limit") << attribute;
+  EXPECT_FALSE(json({"subsystems"})[0].contains("attributes"));
+}
+
+}  // namespace
+}  // namespace ctnbpf::test

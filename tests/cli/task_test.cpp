@@ -1,0 +1,145 @@
+/* attach, ps, where. */
+#include <pthread.h>
+#include <sys/syscall.h>
+
+#include "cli_test.h"
+
+namespace ctnbpf::test {
+namespace {
+
+class Task : public CliTest {
+ protected:
+  static std::string pid_of(const Background& task) { return std::to_string(task.pid()); }
+  /* A pid that nobody has. */
+  static std::string gone_pid() {
+    Background task([] { return 0; });
+    std::string pid = pid_of(task);
+    task.wait();
+    return pid;
+  }
+};
+
+TEST_F(Task, AttachMovesEachPid) {
+  create("default:/a");
+  Background one([] { return ::pause(); });
+  Background two([] { return ::pause(); });
+  out({"attach", "default:/a", pid_of(one), pid_of(two)});
+  EXPECT_EQ(out({"where", pid_of(one)}), "numtasks:/a\n");
+  EXPECT_EQ(number("default:/a", "numtasks.current"), 2u);
+  out({"attach", "default:/", pid_of(two)}); /* back to the root */
+  EXPECT_EQ(out({"where", pid_of(two)}), "numtasks:/\n");
+  EXPECT_EQ(number("default:/a", "numtasks.current"), 1u);
+  out({"attach", "numtasks:/a", pid_of(one)}); /* where it is already */
+}
+
+TEST_F(Task, AttachReportsEachFailureAndDoesTheRest) {
+  create("default:/a");
+  Background task([] { return ::pause(); });
+  std::string gone = gone_pid();
+  Output attached = ctnbpf({"attach", "default:/a", gone, pid_of(task), "x"});
+  EXPECT_EQ(attached.code, 1);
+  EXPECT_EQ(attached.err, "ctnbpf: no process " + gone +
+                              ": it is gone or exiting\nctnbpf: 'x' is not a pid: give a positive number\n");
+  EXPECT_EQ(out({"ps", "default:/a"}), pid_of(task) + "\n");
+  fails_json({"attach", "default:/a", gone}, 1, "ESRCH");
+  for (const char* bad : {"-1", "0", "1x", "99999999999999999999"})
+    fails_json({"attach", "default:/a", "--", bad}, 1, "EINVAL");
+  fails_json({"attach", "default:/nosuch", pid_of(task)}, 1, "ENOENT");
+}
+
+TEST_F(Task, PsListsAscendingAndRecursive) {
+  create("default:/a");
+  create("default:/a/b");
+  Background one = sleeper("default:/a");
+  Background two = sleeper("default:/a/b");
+  Background three = sleeper("default:/a");
+  std::vector<pid_t> own{one.pid(), three.pid()};
+  std::vector<pid_t> all{one.pid(), two.pid(), three.pid()};
+  auto lines = [](std::vector<pid_t> pids) {
+    std::sort(pids.begin(), pids.end());
+    std::string text;
+    for (pid_t pid : pids) text += std::to_string(pid) + "\n";
+    return text;
+  };
+  EXPECT_EQ(out({"ps", "default:/a"}), lines(own));
+  EXPECT_EQ(out({"ps", "-r", "default:/a"}), lines(all));
+  EXPECT_NE(out({"ps", "default:/"}).find("1\n"), std::string::npos); /* init is in the root */
+  fails({"ps", "default:/nosuch"}, 1, {"no container default:/nosuch"});
+}
+
+TEST_F(Task, PsJsonSaysCommUidAndState) {
+  create("default:/a");
+  Piped stopped({ctnbpf_path(), "run", "-c", "default:/a", "setpriv", "--reuid=65534", "--clear-groups", "sh", "-c",
+                 "echo $$; kill -STOP $$"});
+  pid_t pid = std::stoi(stopped.line());
+  nlohmann::json list;
+  EXPECT_TRUE(eventually([&] {
+    list = json({"ps", "default:/a"});
+    return list.size() == 1 && list[0]["state"] == "T";
+  }));
+  ASSERT_EQ(list.size(), 1u);
+  EXPECT_EQ(list[0], nlohmann::json({{"pid", pid},
+                                     {"tid", pid},
+                                     {"comm", "sh"},
+                                     {"uid", 65534},
+                                     {"state", "T"},
+                                     {"container", "default:/a"}}));
+  ::kill(pid, SIGKILL);
+  /* `run` is stopped as its command was; when continued it ends with it. */
+  stopped.signal(SIGCONT);
+  EXPECT_EQ(stopped.wait(), 137);
+}
+
+/* A whole process moves; with --thread the one thread. */
+TEST_F(Task, ThreadsMoveTogetherOrAlone) {
+  create("default:/all");
+  create("default:/one");
+  std::array<int, 2> ids = {};
+  ASSERT_EQ(::pipe(ids.data()), 0);
+  Background threaded([&] {
+    static int write_to = ids[1];
+    pthread_t thread = {};
+    ::pthread_create(
+        &thread, nullptr,
+        [](void*) -> void* {
+          auto tid = static_cast<pid_t>(::syscall(SYS_gettid));
+          (void)!::write(write_to, &tid, sizeof(tid));
+          ::pause();
+          return nullptr;
+        },
+        nullptr);
+    return ::pause();
+  });
+  pid_t tid = 0;
+  ASSERT_EQ(::read(ids[0], &tid, sizeof(tid)), static_cast<ssize_t>(sizeof(tid)));
+  out({"attach", "default:/all", pid_of(threaded)});
+  EXPECT_EQ(out({"ps", "default:/all"}), pid_of(threaded) + "\n");
+  EXPECT_EQ(out({"ps", "--threads", "default:/all"}), pid_of(threaded) + "\n" + std::to_string(tid) + "\n");
+  out({"attach", "--thread", "default:/one", std::to_string(tid)});
+  EXPECT_EQ(out({"ps", "--threads", "default:/one"}), std::to_string(tid) + "\n");
+  EXPECT_EQ(out({"where", std::to_string(tid)}), "numtasks:/one\n");
+  EXPECT_EQ(out({"where", pid_of(threaded)}), "numtasks:/all\n");
+  auto list = json({"ps", "--threads", "default:/one"});
+  EXPECT_EQ(list[0]["pid"], threaded.pid());
+  EXPECT_EQ(list[0]["tid"], tid);
+  ::close(ids[0]);
+  ::close(ids[1]);
+}
+
+TEST_F(Task, WhereHasALineForEachHierarchy) {
+  out({"hierarchy", "create", "groups"});
+  create("groups:/team");
+  create("groups:/team/a\\b");
+  Background task = sleeper("groups:/team/a\\b");
+  EXPECT_EQ(out({"where", pid_of(task)}), "numtasks:/\ngroups:/team/a\\\\b\n");
+  EXPECT_EQ(json({"where", pid_of(task)}),
+            nlohmann::json({{{"hierarchy", "default"}, {"subsystems", "numtasks"}, {"path", "/"}, {"removed", false}},
+                            {{"hierarchy", "groups"}, {"subsystems", ""}, {"path", "/team/a\\b"}, {"removed", false}}}));
+  std::string gone = gone_pid();
+  fails({"where", gone}, 1, {"no process or thread " + gone});
+  fails_json({"where", gone}, 1, "ESRCH");
+  fails({"where", "self"}, 1, {"'self' is not a pid"});
+}
+
+}  // namespace
+}  // namespace ctnbpf::test
