@@ -28,8 +28,8 @@ static __always_inline int on_task_alloc(struct task_struct *child) {
     count_miss(CTN_MISS_TASK_TABLE_FULL);
     return -EAGAIN;
   }
-  inherit(record, mine);
-  int err = numtasks_fork(record);
+  /* Who is being killed forks no more: then each pass of `kill` leaves fewer. */
+  int err = inherit(record, mine) & CTN_KILLING ? -EAGAIN : numtasks_fork(record);
   /* After a refusal the LSM framework frees the child, the trampoline does not: leave nothing. */
   if (err) forget(child, record);
   return err;
@@ -46,18 +46,31 @@ int BPF_PROG(f_task_alloc, struct task_struct *child, unsigned long clone_flags,
   return ret ? ret : on_task_alloc(child);
 }
 
+/* Forks of the whole machine while `attach --tree` gathers descendants. */
+struct {
+  __uint(type, BPF_MAP_TYPE_RINGBUF);
+  __uint(max_entries, 512 * 1024);
+} forks SEC(".maps");
+
+static __noinline int tell_fork(struct task_struct *child) {
+  struct ctn_fork out = {.parent = bpf_get_current_pid_tgid() >> 32, .child = child->tgid};
+  if (out.parent == out.child) return 0; /* a thread */
+  if (bpf_ringbuf_output(&forks, &out, sizeof(out), 0)) __sync_fetch_and_add(&core.forks_untold, 1);
+  return 0;
+}
+
 /* The child is in the task list and cannot run yet. It has to be where its forker is now:
  *  - no record although the forker has one: the gate was skipped, or the forker was moved out of
  *    the roots during the fork. The child gets a record, charged by force.
- *  - another slot than the forker's: the forker was moved during the fork. The attach in progress
- *    is told to look again and moves the child too.
+ *  - another slot than the forker's: the forker was moved during the fork. The child follows.
  * Attached at every level and for good: turning a tracepoint on and off for each attach would patch
  * the kernel's text under running forks, and wait for that, each time. */
 SEC("tp_btf/task_newtask")
 int BPF_PROG(t_newtask, struct task_struct *child, unsigned long clone_flags) {
+  if (core.tree_watch) tell_fork(child);
   struct ctn_task *mine = task_find(bpf_get_current_task_btf());
   /* Without a forker's record, or without a gate, a record of the child is not the child's. */
-  if (!mine || core.fork_level == CTN_LEVEL_ACCOUNTING) forget_stale(child);
+  if (!mine || core.level[CTN_HOOKS_TASK] == CTN_LEVEL_ACCOUNTING) forget_stale(child);
   if (!mine) return 0;
   struct ctn_task *record = task_find(child);
   if (!record) {
@@ -66,17 +79,34 @@ int BPF_PROG(t_newtask, struct task_struct *child, unsigned long clone_flags) {
       count_miss(CTN_MISS_TASK_TABLE_FULL);
       return 0;
     }
-    inherit(record, mine);
+    /* No gate held this fork up: end the forker, which is to be killed anyway. */
+    if (inherit(record, mine) & CTN_KILLING) bpf_send_signal(9 /* SIGKILL */);
     numtasks_adopt(record);
-    if (core.fork_level == CTN_LEVEL_FALLBACK) count_miss(CTN_MISS_BACKSTOP_FORK);
+    if (core.level[CTN_HOOKS_TASK] == CTN_LEVEL_FALLBACK) count_miss(CTN_MISS_BACKSTOP_FORK);
     return 0;
   }
-  for (int h = 0; h < CTN_MAX_HIER; h++)
-    if ((record->slot[h] ^ mine->slot[h]) & ~CTN_EXITED) {
-      __sync_fetch_and_add(&core.fork_races, 1);
-      break;
-    }
+  follow(record, mine);
   return 0;
+}
+
+/* With interrupts off, by the CPU that switches: nothing can come between, and no run is skipped. */
+SEC("tp_btf/sched_switch")
+int BPF_PROG(t_switch, bool preempt, struct task_struct *prev) {
+  struct ctn_task *record = task_find(prev);
+  if (record) cpuacct_switch(record, prev);
+  return 0;
+}
+
+/* Run by readers: arguments are the CPU to look at and the difference of the clocks, or 0. */
+SEC("raw_tp")
+int s_look(struct bpf_raw_tracepoint_args *ctx) {
+  return cpuacct_look_at(ctx->args[0], ctx->args[1]);
+}
+
+/* Run by the control plane, which took a child away. */
+SEC("syscall")
+int s_emptied(struct ctn_event_request *request) {
+  return node_emptied(request->slot);
 }
 
 SEC("tp_btf/sched_process_exit")

@@ -10,32 +10,72 @@
 #define CTNBPF_BPF_MEMBERSHIP_BPF_H
 
 #include "ctn.bpf.h"
+#include "events.bpf.h"
+#include "cpuacct/cpuacct.bpf.h"
 #include "numtasks/numtasks.bpf.h"
 
-static __always_inline void population_add(__u32 slot, __s64 delta) {
-  if (slot < CTN_MAX_HIER) return; /* roots are not counted: see abi.h */
+/* Returns the node's flags. */
+static __always_inline __u32 population_add(__u32 slot, __u64 what) {
+  if (slot < CTN_MAX_HIER) return 0; /* roots are not counted: see abi.h */
   struct ctn_node *node = node_of(slot);
-  if (node) __sync_fetch_and_add(&node->population, delta);
+  if (!node) return 0;
+  __sync_fetch_and_add(&node->population, what);
+  node_arm(node);
+  return *(volatile __u32 *)&node->flags;
 }
 
-#define ONE_TASK ((__s64)(CTN_ONE_LIVE | CTN_ONE_RECORD))
+static __always_inline void population_sub(__u32 slot, __u64 what) {
+  if (slot < CTN_MAX_HIER) return;
+  struct ctn_node *node = node_of(slot);
+  if (!node) return;
+  __u64 left = __sync_fetch_and_add(&node->population, -what) - what;
+  if (!(left >> 32)) node_emptied(slot);
+}
+
+#define ONE_TASK (CTN_ONE_LIVE | CTN_ONE_RECORD)
 
 /* Gives `child` the forker's containers. The forker may be moved on another CPU meanwhile; counting
  * first and looking again then makes sure that a container we entered still had a live task (the
  * forker) when we were counted, so it cannot have been removed under us. Whether the child ends up
- * before or after the move is settled in on_newtask. */
-static __always_inline void inherit(struct ctn_task *child, const struct ctn_task *forker) {
+ * before or after the move is settled in t_newtask. Returns the flags of all those containers. */
+static __always_inline __u32 inherit(struct ctn_task *child, const struct ctn_task *forker) {
+  __u32 flags = 0;
   for (int h = 0; h < CTN_MAX_HIER; h++) {
     const volatile __u32 *word = &forker->slot[h];
     for (int tries = 0; tries < 8; tries++) {
       __u32 slot = *word & ~CTN_EXITED;
       if (slot < CTN_MAX_HIER) break;
-      population_add(slot, ONE_TASK);
+      __u32 its_flags = population_add(slot, ONE_TASK);
       if ((*word & ~CTN_EXITED) == slot) {
         child->slot[h] = slot;
+        flags |= its_flags;
         break;
       }
-      population_add(slot, -ONE_TASK);
+      population_sub(slot, ONE_TASK);
+    }
+  }
+  return flags;
+}
+
+/* The forker was moved during the fork: the child goes where it is now. Only the fork itself changes
+ * the child's record: it cannot run yet, and the mover leaves alone what is TASK_NEW. Should the
+ * forker be moved once more after the last look, the child is in the task list by now, and the mover
+ * comes again until it meets it. */
+static __always_inline void follow(struct ctn_task *child, const struct ctn_task *forker) {
+  for (int h = 0; h < CTN_MAX_HIER; h++) {
+    const volatile __u32 *word = &forker->slot[h];
+    for (int tries = 0; tries < 8; tries++) {
+      __u32 slot = *word & ~CTN_EXITED, old = child->slot[h];
+      if (slot == old) break;
+      population_add(slot, ONE_TASK);
+      if ((*word & ~CTN_EXITED) != slot) {
+        population_sub(slot, ONE_TASK);
+        continue;
+      }
+      child->slot[h] = slot;
+      population_sub(old, ONE_TASK);
+      if (core.bound[CTN_NUMTASKS] == h + 1) numtasks_attach(child, old, slot);
+      break;
     }
   }
 }
@@ -45,7 +85,7 @@ static __always_inline void leave(struct ctn_task *task) {
   for (int h = 0; h < CTN_MAX_HIER; h++) {
     if (!*(volatile __u32 *)&task->slot[h]) continue;
     __u32 old = __sync_fetch_and_or(&task->slot[h], CTN_EXITED);
-    if (!(old & CTN_EXITED)) population_add(old, -(__s64)CTN_ONE_LIVE);
+    if (!(old & CTN_EXITED)) population_sub(old, CTN_ONE_LIVE);
   }
 }
 
@@ -54,7 +94,7 @@ static __always_inline void forget(const struct task_struct *task, struct ctn_ta
   numtasks_release(record);
   for (int h = 0; h < CTN_MAX_HIER; h++) {
     __u32 word = record->slot[h], slot = word & ~CTN_EXITED;
-    if (slot) population_add(slot, word & CTN_EXITED ? -(__s64)CTN_ONE_RECORD : -ONE_TASK);
+    if (slot) population_sub(slot, word & CTN_EXITED ? CTN_ONE_RECORD : ONE_TASK);
   }
   task_remove(task);
 }
@@ -78,13 +118,14 @@ static __always_inline enum ctn_move_result move(struct task_struct *task, __u32
   if (old & CTN_EXITED) return CTN_MOVE_EXITING;
   if (old) *from = old;
   if (old == next) return CTN_MOVE_SAME;
+  if (core.bound[CTN_CPUACCT] == h + 1) cpuacct_leave(record, task, old);
   population_add(next, ONE_TASK);
   if (__sync_val_compare_and_swap(&record->slot[h], old, next) != old) {
     /* Only its exit can have changed it. */
-    population_add(next, -ONE_TASK);
+    population_sub(next, ONE_TASK);
     return CTN_MOVE_EXITING;
   }
-  population_add(old, -ONE_TASK);
+  population_sub(old, ONE_TASK);
   if (core.bound[CTN_NUMTASKS] == h + 1) numtasks_attach(record, old, next);
   /* An exit that looked before our exchange has not seen the new slot. PF_EXITING is set before the
    * exit hook looks, so either it finds the slot, or we find the flag; doing both is harmless. */

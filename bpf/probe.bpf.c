@@ -45,5 +45,6 @@ PROBE(f_release, "fentry/release_task")
 PROBE(t_newtask, "tp_btf/task_newtask")
 PROBE(t_exit, "tp_btf/sched_process_exit")
 PROBE(t_task_free, "tp_btf/sched_process_free")
+PROBE(t_switch, "tp_btf/sched_switch")
 
 char LICENSE[] SEC("license") = "GPL";

@@ -27,6 +27,15 @@ int i_walk(struct bpf_iter__task *ctx) {
   return 0;
 }
 
+/* The processes to move, where they are several. */
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, 4194304); /* PID_MAX_LIMIT */
+  __type(key, __u32);
+  __type(value, __u8);
+} move_pids SEC(".maps");
+
 /* When the output buffer is full the kernel shows the same task once more: the second time it is
  * CTN_MOVE_SAME, so the reader counts what it asked for, not what is reported as moved. */
 SEC("iter/task")
@@ -34,6 +43,10 @@ int i_move(struct bpf_iter__task *ctx) {
   struct task_struct *task = ctx->task;
   if (!task) return 0;
   if (move_request.tgid && move_request.tgid != task->tgid) return 0;
+  if (move_request.chosen) {
+    __u32 tgid = task->tgid;
+    if (!bpf_map_lookup_elem(&move_pids, &tgid)) return 0;
+  }
   struct ctn_move_report out = {.tid = task->pid, .tgid = task->tgid};
   out.result = move(task, move_request.hierarchy, move_request.slot, &out.from);
   bpf_seq_write(ctx->meta->seq, &out, sizeof(out));

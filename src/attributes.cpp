@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 
+#include "ctnbpf/levels.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
 
@@ -24,18 +25,45 @@ Result<Change> prepare_notify(Writer& writer, Slot slot, const std::string& text
   if (value != "0" && value != "1")
     return Error{EINVAL, fmt::format("notify_on_release cannot be '{}': use 0 or 1",
                                      printable(value.substr(0, 80)))};
-  std::uint32_t& flags = writer.nodes()[slot].flags;
-  std::uint32_t wanted = value == "1" ? flags | CTN_NOTIFY_ON_RELEASE : flags & ~CTN_NOTIFY_ON_RELEASE;
-  return Change([&flags, wanted] { store(flags, wanted); });
+  ctn_node& node = writer.nodes()[slot];
+  std::uint32_t wanted =
+      value == "1" ? node.flags | CTN_NOTIFY_ON_RELEASE : node.flags & ~CTN_NOTIFY_ON_RELEASE;
+  return Change([&node, wanted] {
+    /* A container that is empty now is not news. Who comes in meanwhile arms it again. */
+    if (((wanted & ~node.flags) & CTN_NOTIFY_ON_RELEASE) != 0) {
+      store(node.armed, 0U);
+      if (live_tasks(node) != 0 || load(node.refs) != 0 || node.children != 0) store(node.armed, 1U);
+    }
+    store(node.flags, wanted);
+  });
 }
 
 Result<Value> read_tasks(const State& state, Slot slot) {
   return Value{std::uint64_t{live_tasks(state.nodes()[slot])}};
 }
 
+Result<Value> read_agent(const State& state, Slot slot) {
+  const char* agent = state.core().hierarchies[state.nodes()[slot].hierarchy % CTN_MAX_HIER].release_agent;
+  return Value{std::string(agent, ::strnlen(agent, CTN_NAME_MAX))};
+}
+
+Result<Change> prepare_agent(Writer& writer, Slot slot, const std::string& text) {
+  std::string agent(without_newline(text));
+  if (slot >= CTN_MAX_HIER)
+    return Error{EPERM, fmt::format("release_agent belongs to the hierarchy: set it on {}:/",
+                                    tree::hierarchy_name(writer, writer.nodes()[slot].hierarchy))};
+  if ((!agent.empty() && agent[0] != '/') || agent.size() > CTN_NAME_MAX)
+    return Error{EINVAL, fmt::format("release_agent cannot be '{}': use an absolute path of at most {} bytes, or "
+                                     "nothing",
+                                     printable(agent.substr(0, 80)), CTN_NAME_MAX)};
+  return Change([&writer, slot, agent] { tree::set_text(writer, CTN_PENDING_AGENT, slot, agent); });
+}
+
 constexpr std::array kCoreAttributes = {
     Attribute{"notify_on_release", "1: report when the container becomes empty", read_notify,
               prepare_notify},
+    Attribute{"release_agent", "program started with the path of a container that became empty (of a root)",
+              read_agent, prepare_agent},
     Attribute{"tasks", "live tasks of this very container (not of a root)", read_tasks},
 };
 
@@ -103,10 +131,12 @@ Result<void> set_attributes(Writer& writer, Slot slot, const std::vector<std::st
       return Error{EACCES, fmt::format("attribute '{}' is read-only", name)};
     std::string value = setting.substr(equals + 1);
     CTN_ASSIGN(Change change, attribute.prepare(writer, slot, value));
-    if (writer.core().fork_level < attribute.needs && !best_effort && without_newline(value) != "max")
-      return Error{ENOTSUP, fmt::format("{} cannot be enforced on this kernel (level {})", name,
-                                        writer.core().fork_level == CTN_LEVEL_ACCOUNTING ? "accounting"
-                                                                                         : "none")};
+    if (attribute.needs != CTN_LEVEL_NONE && !best_effort && without_newline(value) != "max") {
+      std::uint32_t level = level_of(*found.subsystem, writer.core().level);
+      if (level < attribute.needs)
+        return Error{ENOTSUP, fmt::format("{} cannot be enforced on this kernel (level {})", name,
+                                          level_name(level))};
+    }
     changes.push_back(std::move(change));
   }
   for (Change& change : changes) change();

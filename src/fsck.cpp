@@ -21,12 +21,12 @@ namespace {
  * its record, so the records that no walk found are charges as well. */
 void add_reaped(const State& state, const std::vector<std::uint64_t>& records,
                 std::vector<std::uint64_t>& charged) {
-  if (state.core().reap_level != CTN_LEVEL_NONE) return;
+  if (state.core().level[CTN_HOOKS_REAP] != CTN_LEVEL_NONE) return;
   for (Slot slot = CTN_MAX_HIER; slot < records.size(); slot++) {
     const ctn_node& node = state.nodes()[slot];
     bool counted = false;
     for (const Subsystem* subsystem : bound_subsystems(state, node.hierarchy))
-      counted = counted || subsystem->counts_tasks;
+      counted = counted || subsystem->needs(CTN_HOOKS_REAP);
     if (counted && task_records(node) > records[slot]) charged[slot] += task_records(node) - records[slot];
   }
 }

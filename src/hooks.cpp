@@ -17,32 +17,29 @@ namespace {
 constexpr std::uint8_t kStrict = 1 << CTN_LEVEL_STRICT;
 constexpr std::uint8_t kFallback = 1 << CTN_LEVEL_FALLBACK;
 constexpr std::uint8_t kAccounting = 1 << CTN_LEVEL_ACCOUNTING;
+constexpr std::uint8_t kAnyLevel = kStrict | kFallback | kAccounting;
 
 constexpr std::array kPrograms = {
-    HookProgram{"l_task_free", "lsm/task_free", kStrict, false},
-    HookProgram{"f_task_free", "fentry/security_task_free", kFallback, false},
-    HookProgram{"t_task_free", "tp_btf/sched_process_free", kFallback | kAccounting, false},
-    HookProgram{"t_exit", "tp_btf/sched_process_exit", kStrict | kFallback | kAccounting, false},
-    HookProgram{"f_release", "fentry/release_task", kStrict | kFallback, true},
-    HookProgram{"t_newtask", "tp_btf/task_newtask", kStrict | kFallback | kAccounting, false},
-    HookProgram{"f_task_alloc", "fmod_ret/security_task_alloc", kFallback, false},
-    HookProgram{"l_task_alloc", "lsm/task_alloc", kStrict, false},
+    HookProgram{"l_task_free", "lsm/task_free", CTN_HOOKS_TASK, kStrict},
+    HookProgram{"f_task_free", "fentry/security_task_free", CTN_HOOKS_TASK, kFallback},
+    HookProgram{"t_task_free", "tp_btf/sched_process_free", CTN_HOOKS_TASK, kFallback | kAccounting},
+    HookProgram{"t_exit", "tp_btf/sched_process_exit", CTN_HOOKS_TASK, kAnyLevel},
+    HookProgram{"f_release", "fentry/release_task", CTN_HOOKS_REAP, kAnyLevel},
+    HookProgram{"t_switch", "tp_btf/sched_switch", CTN_HOOKS_SWITCH, kAnyLevel},
+    HookProgram{"t_newtask", "tp_btf/task_newtask", CTN_HOOKS_TASK, kAnyLevel},
+    HookProgram{"f_task_alloc", "fmod_ret/security_task_alloc", CTN_HOOKS_TASK, kFallback},
+    HookProgram{"l_task_alloc", "lsm/task_alloc", CTN_HOOKS_TASK, kStrict},
 };
 
-struct Need {
-  bool any = false;
-  bool counting = false;
-};
-
-Need need_of(const Writer& writer) {
-  Need need;
+/* The groups of hooks the hierarchies in use need, as bits. */
+std::uint32_t groups_needed(const Writer& writer) {
+  std::uint32_t needed = 0;
   for (std::uint32_t h = 0; h < CTN_MAX_HIER; h++) {
     if (writer.core().hierarchies[h].active == 0 || writer.nodes()[h].dependants == 0) continue;
-    need.any = true;
-    for (const Subsystem* subsystem : bound_subsystems(writer, h))
-      need.counting = need.counting || subsystem->counts_tasks;
+    needed |= 1U << CTN_HOOKS_TASK;
+    for (const Subsystem* subsystem : bound_subsystems(writer, h)) needed |= subsystem->hooks;
   }
-  return need;
+  return needed;
 }
 
 bool is_pinned(const std::string& path) {
@@ -71,8 +68,8 @@ Result<void> clear_task_table(const Pins& pins) {
 
 std::span<const HookProgram> programs() { return kPrograms; }
 
-bool runs_at(const HookProgram& program, std::uint32_t level) {
-  return (program.levels & (1U << level)) != 0;
+bool runs_at(const HookProgram& program, std::span<const std::uint32_t, CTN_HOOKS_NR> levels) {
+  return (program.levels & (1U << levels[program.group])) != 0;
 }
 
 namespace {
@@ -88,15 +85,14 @@ Result<UniqueFd> attach(const Pins& pins, const std::string& program) {
 
 Result<void> reconcile(Writer& writer) {
   const Pins& pins = writer.pins();
-  Need need = need_of(writer);
+  std::uint32_t needed = groups_needed(writer);
   bool attached = std::any_of(kPrograms.begin(), kPrograms.end(), [&](const HookProgram& program) {
     return is_pinned(pins.link(program.name));
   });
-  if (need.any && !attached) CTN_TRY(clear_task_table(pins));
+  if (needed != 0 && !attached) CTN_TRY(clear_task_table(pins));
 
   for (const HookProgram& program : kPrograms) {
-    bool wanted = need.any && runs_at(program, writer.core().fork_level) &&
-                  (!program.only_if_counting || (need.counting && writer.core().reap_level != 0));
+    bool wanted = (needed & (1U << program.group)) != 0 && runs_at(program, writer.core().level);
     std::string path = pins.link(program.name);
     if (wanted == is_pinned(path)) continue;
     if (!wanted) {

@@ -55,7 +55,7 @@ KernelFacts kernel_facts() {
 }
 
 std::string cure_for(const Levels& levels, const KernelFacts& facts) {
-  if (levels.fork == CTN_LEVEL_STRICT) return {};
+  if (levels.task() == CTN_LEVEL_STRICT) return {};
   if (facts.lsm_known && !facts.lsm_has_bpf) {
     /* The kernel's own list names `capability` (and early LSMs) by itself; lsm= takes the others. */
     std::string line;

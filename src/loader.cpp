@@ -9,6 +9,7 @@
 #include <sys/statfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <filesystem>
 #include <memory>
@@ -69,6 +70,7 @@ Result<Skeleton> load_object(const LoadSettings& settings, const Levels& levels)
   if (!skeleton) return Error{errno, fmt::format("open the BPF object: {}", std::strerror(errno)),
                               log.text()};
   std::uint32_t slots = settings.max_containers + CTN_MAX_HIER;
+  auto cpus = static_cast<std::uint32_t>(libbpf_num_possible_cpus());
   std::uint32_t buckets = buckets_for(settings.max_tasks);
   bpf_map__set_max_entries(skeleton->maps.nodes, slots);
   bpf_map__set_max_entries(skeleton->maps.infos, slots);
@@ -76,14 +78,18 @@ Result<Skeleton> load_object(const LoadSettings& settings, const Levels& levels)
   bpf_map__set_max_entries(skeleton->maps.task_buckets, buckets);
   bpf_map__set_max_entries(skeleton->maps.task_records, buckets * CTN_BUCKET_KEYS);
   for (const Subsystem* subsystem : subsystems())
-    if (bpf_map* map = bpf_object__find_map_by_name(skeleton->obj, subsystem->name); map != nullptr)
-      bpf_map__set_max_entries(map, slots);
+    for (const auto& [suffix, entries] : {std::pair{"", slots}, {"_cells", slots * cpus}, {"_cpus", cpus}})
+      if (bpf_map* map = bpf_object__find_map_by_name(
+              skeleton->obj, (std::string(subsystem->name) + suffix).c_str());
+          map != nullptr)
+        bpf_map__set_max_entries(map, entries);
   skeleton->rodata->task_bucket_bits = static_cast<__u32>(std::countr_zero(buckets));
-  skeleton->rodata->gate_can_skip = levels.fork != CTN_LEVEL_STRICT;
+  skeleton->rodata->cpu_count = cpus;
+  skeleton->rodata->gate_can_skip = levels.task() != CTN_LEVEL_STRICT;
 
   for (const hooks::HookProgram& program : hooks::programs()) {
     bpf_program* found = bpf_object__find_program_by_name(skeleton->obj, program.name);
-    bpf_program__set_autoload(found, levels.works(program.name) && hooks::runs_at(program, levels.fork));
+    bpf_program__set_autoload(found, levels.works(program.name) && hooks::runs_at(program, levels.level));
   }
   if (int err = ctnbpf_bpf::load(skeleton.get()); err != 0)
     return Error{-err, fmt::format("load the BPF programs: {} (-v shows the kernel's words)",
@@ -119,7 +125,7 @@ Result<void> pin_all(ctnbpf_bpf& skeleton, const Pins& pins) {
 
 Result<void> load_and_pin(const Pins& pins, const LoadSettings& settings) {
   CTN_ASSIGN(Levels levels, probe_levels());
-  if (levels.fork == CTN_LEVEL_NONE)
+  if (levels.task() == CTN_LEVEL_NONE)
     return Error{ENOTSUP, "this kernel runs none of the hooks that count tasks: `ctnbpf doctor` says "
                           "which and why"};
   CTN_ASSIGN(Skeleton skeleton, load_object(settings, levels));
@@ -128,8 +134,8 @@ Result<void> load_and_pin(const Pins& pins, const LoadSettings& settings) {
   core->max_containers = settings.max_containers;
   core->max_tasks = settings.max_tasks;
   core->high_slot = CTN_MAX_HIER;
-  core->fork_level = levels.fork;
-  core->reap_level = levels.reap;
+  core->cpus = skeleton->rodata->cpu_count;
+  std::copy(levels.level.begin(), levels.level.end(), core->level);
   core->magic = CTN_MAGIC;
   Pins fresh(being_built(pins));
   auto pinned = pin_all(*skeleton, fresh);
@@ -158,7 +164,7 @@ Result<void> ensure_hierarchy(Writer& writer) {
     if (tree::hierarchy_active(writer, h)) return {};
   std::vector<std::string> names;
   for (const Subsystem* subsystem : subsystems())
-    if (writer.core().fork_level >= subsystem->minimum) names.emplace_back(subsystem->name);
+    if (level_of(*subsystem, writer.core().level) != CTN_LEVEL_NONE) names.emplace_back(subsystem->name);
   CTN_TRY(tree::create_hierarchy(writer, "default", names));
   return {};
 }

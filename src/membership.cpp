@@ -16,16 +16,11 @@ Error no_such(pid_t pid, bool one_thread) {
   return {ESRCH, fmt::format("no {} {}: it is gone or exiting", one_thread ? "thread" : "process", pid)};
 }
 
-struct Pass {
-  std::uint64_t there = 0;   /* in the target when the pass was over */
-  std::uint64_t moved = 0;
-  std::uint64_t newborn = 0; /* not moved: still being forked */
-  bool full = false;
-};
+}  // namespace
 
-Result<Pass> move_pass(const Pins& pins, pid_t tid) {
+Result<MovePass> move_pass(const Pins& pins, pid_t tid) {
   CTN_ASSIGN(auto reports, run_iterator_as<ctn_move_report>(pins, "i_move", tid));
-  Pass pass;
+  MovePass pass;
   std::set<std::uint32_t> there; /* a task may be shown twice: see i_move */
   for (const ctn_move_report& report : reports) {
     if (report.result == CTN_MOVED || report.result == CTN_MOVE_SAME) there.insert(report.tid);
@@ -37,7 +32,11 @@ Result<Pass> move_pass(const Pins& pins, pid_t tid) {
   return pass;
 }
 
-}  // namespace
+Error no_room_for_tasks(const Writer& writer, pid_t pid) {
+  return {ENOSPC, fmt::format("cannot attach {}: no room for more contained tasks; `ctnbpf down` and `ctnbpf up "
+                              "--max-tasks N` (now {}) makes room",
+                              pid, writer.core().max_tasks)};
+}
 
 Result<std::vector<ctn_walk_task>> walk_tasks(const Pins& pins, pid_t tid) {
   auto tasks = run_iterator_as<ctn_walk_task>(pins, "i_walk", tid);
@@ -64,23 +63,18 @@ Result<AttachResult> attach(Writer& writer, Slot slot, pid_t pid, bool one_threa
       .hierarchy = hierarchy,
       .slot = slot,
       .tgid = one_thread ? 0 : static_cast<__u32>(pid),
-      .reserved = 0,
+      .chosen = 0,
   };
 
-  /* Again until a pass finds nothing to do and no fork raced with it: newtask counts the children
-   * whose forker was moved during the fork. A thread made by a thread that
-   * was moved already is born in the target, so the passes end as soon as all threads are there. */
+  /* Again until a pass finds nothing to do. A thread made by a thread that was moved is born in the
+   * target, or follows it there if the move came in the middle of the fork (bpf/membership.bpf.h), so
+   * the passes end as soon as all threads are there. */
   for (;;) {
-    std::uint64_t races = load(writer.core().fork_races);
     auto pass = move_pass(writer.pins(), one_thread ? pid : 0);
     if (!pass) return pass.error().code == ESRCH ? no_such(pid, one_thread) : pass.error();
-    if (pass->full)
-      return Error{ENOSPC, fmt::format("cannot attach {}: no room for more contained tasks; `ctnbpf "
-                                       "down` and `ctnbpf up --max-tasks N` (now {}) makes room",
-                                       pid, writer.core().max_tasks)};
+    if (pass->full) return no_room_for_tasks(writer, pid);
     if (pass->there == 0 && pass->newborn == 0) return no_such(pid, one_thread);
-    if (pass->moved == 0 && pass->newborn == 0 && races == load(writer.core().fork_races))
-      return AttachResult{pass->there};
+    if (pass->moved == 0 && pass->newborn == 0) return AttachResult{pass->there};
   }
 }
 

@@ -27,16 +27,21 @@ constexpr struct {
   const char* program;
   const char* hook;
   bool gate;
+  /* Fires some time after the task is reaped, not before waitpid returns. */
+  bool late;
 } kProbes[] = {
-    {"l_task_alloc", "lsm/task_alloc", true},
-    {"l_task_free", "lsm/task_free", false},
-    {"f_task_alloc", "fmod_ret/security_task_alloc", true},
-    {"f_task_free", "fentry/security_task_free", false},
-    {"f_release", "fentry/release_task", false},
-    {"t_newtask", "tp_btf/task_newtask", false},
-    {"t_exit", "tp_btf/sched_process_exit", false},
-    {"t_task_free", "tp_btf/sched_process_free", false},
+    {"l_task_alloc", "lsm/task_alloc", true, false},
+    {"l_task_free", "lsm/task_free", false, true},
+    {"f_task_alloc", "fmod_ret/security_task_alloc", true, false},
+    {"f_task_free", "fentry/security_task_free", false, true},
+    {"f_release", "fentry/release_task", false, false},
+    {"t_newtask", "tp_btf/task_newtask", false, false},
+    {"t_exit", "tp_btf/sched_process_exit", false, false},
+    {"t_task_free", "tp_btf/sched_process_free", false, true},
+    {"t_switch", "tp_btf/sched_switch", false, false},
 };
+
+bool is_lsm(const char* hook) { return std::string_view(hook).starts_with("lsm/"); }
 
 /* A child is born, ends and is reaped: fires every hook of a task's life. Says whether fork worked. */
 bool live_and_die() {
@@ -82,7 +87,7 @@ Skeleton load_probes(const char* name, int& error) {
 }
 
 /* Empty if the hook works, else why not. `all` is the object with every probe, if that loads. */
-std::string try_probe(probe_bpf* all, const char* name, bool gate) {
+std::string try_probe(probe_bpf* all, const char* name, bool gate, bool late) {
   Skeleton own;
   if (all == nullptr) {
     int error = 0;
@@ -98,7 +103,7 @@ std::string try_probe(probe_bpf* all, const char* name, bool gate) {
   ctn_probe* probe = &all->data_probe->probe;
   *probe = {};
   live_and_die();
-  if (!ran(*all, *probe)) return "the program is attached and never runs";
+  if (late ? !ran(*all, *probe) : probe->runs == 0) return "the program is attached and never runs";
   if (!gate) return {};
   probe->refuse_pid = static_cast<std::uint32_t>(::getpid());
   bool forked = live_and_die();
@@ -122,19 +127,26 @@ Result<Levels> probe_levels() {
   /* One load for all where the kernel takes all; where it does not, each tells for itself. */
   int error = 0;
   Skeleton all = load_probes(nullptr, error);
+  bool lsm_runs = false;
   for (const auto& one : kProbes) {
-    std::string reason = try_probe(all.get(), one.program, one.gate);
+    /* Without `bpf` in the LSM list none of its programs runs: not waited for one by one. */
+    bool hopeless = is_lsm(one.hook) && one.late && !lsm_runs;
+    std::string reason = hopeless ? "BPF LSM programs do not run"
+                                  : try_probe(all.get(), one.program, one.gate, one.late);
+    lsm_runs = lsm_runs || (is_lsm(one.hook) && reason.empty());
     levels.hooks.push_back({one.program, one.hook, reason.empty(), reason});
   }
+  std::uint32_t& task = levels.level[CTN_HOOKS_TASK];
   bool counts = levels.works("t_exit");
   if (levels.works("l_task_alloc") && levels.works("l_task_free") && counts)
-    levels.fork = CTN_LEVEL_STRICT;
+    task = CTN_LEVEL_STRICT;
   else if (levels.works("f_task_alloc") && levels.works("f_task_free") &&
            levels.works("t_newtask") && levels.works("t_task_free") && counts)
-    levels.fork = CTN_LEVEL_FALLBACK;
+    task = CTN_LEVEL_FALLBACK;
   else if (levels.works("t_newtask") && levels.works("t_task_free") && counts)
-    levels.fork = CTN_LEVEL_ACCOUNTING;
-  if (levels.works("f_release")) levels.reap = levels.fork;
+    task = CTN_LEVEL_ACCOUNTING;
+  if (levels.works("f_release")) levels.level[CTN_HOOKS_REAP] = task;
+  if (levels.works("t_switch")) levels.level[CTN_HOOKS_SWITCH] = task;
   return levels;
 }
 

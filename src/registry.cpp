@@ -3,12 +3,14 @@
 
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
+#include "cpuacct/cpuacct_ops.h"
 #include "numtasks/numtasks_ops.h"
 
 namespace ctnbpf {
 
 std::span<const Subsystem* const> subsystems() {
   static constexpr std::array kTable = {
+      &kCpuacct,
       &kNumtasks,
   };
   return kTable;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "ctnbpf/events.h"
 #include "hooks.h"
 #include "lock.h"
 #include "mapping.h"
@@ -61,10 +62,11 @@ Result<State> State::open(const Pins& pins) {
   return state;
 }
 
-Result<void*> State::map_records(const std::string& map, std::uint32_t value_size) const {
+Result<void*> State::map_records(const std::string& map, std::uint32_t value_size,
+                                 std::uint32_t each) const {
   auto found = mappings_.find(map);
   if (found == mappings_.end()) {
-    auto count = static_cast<std::uint32_t>(nodes_.size());
+    auto count = static_cast<std::uint32_t>(nodes_.size() * each);
     CTN_ASSIGN(Mapping mapping, Mapping::open(*pins_, map, value_size, count, writable_));
     if (mapping.size() < count)
       return Error{EPROTO, fmt::format("map '{}' is shorter than the table of containers", map)};
@@ -93,8 +95,15 @@ Result<Writer> Writer::open(const Pins& pins, UniqueFd lock) {
   Writer writer;
   CTN_TRY(writer.load(pins, true));
   if (ctnbpf::load(writer.core_->dirty) != 0) {
+    store(writer.core_->tree_watch, 0U);
+    tree::apply_pending(writer);
     tree::rebuild(writer);
     CTN_TRY(hooks::reconcile(writer));
+    /* It may have taken the last child of a container away and not told. */
+    for (Slot slot = CTN_MAX_HIER; slot < writer.core().high_slot; slot++)
+      if (writer.nodes()[slot].state == CTN_ACTIVE &&
+          (writer.nodes()[slot].flags & CTN_NOTIFY_ON_RELEASE) != 0)
+        CTN_TRY(tell_if_emptied(writer, slot));
   }
   store(writer.core_->dirty, 1U);
   writer.lock_ = std::make_unique<Lock>(Lock{std::move(lock)});

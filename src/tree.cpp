@@ -6,6 +6,7 @@
 
 #include <ctime>
 
+#include "ctnbpf/events.h"
 #include "ctnbpf/subsystem.h"
 #include "hooks.h"
 #include "tree_lists.h"
@@ -171,7 +172,9 @@ Result<void> remove(Writer& writer, Slot slot, bool lazy) {
   lists::unlink(writer, slot);
   writer.core().containers--;
   writer.core().lingering++;
+  Slot parent = node.parent;
   lists::free_if_unheld(writer, slot);
+  (void)tell_if_emptied(writer, parent);
   return {};
 }
 
@@ -184,12 +187,34 @@ Result<void> rename(Writer& writer, Slot slot, const std::string& name) {
   if (name_of(writer, slot) == name) return {};
   if (Slot other = find_child(writer, node.parent, name); other != 0)
     return Error{EEXIST, fmt::format("{} exists already", printable(address_of(writer, other)))};
-  lists::unindex(writer, slot);
-  char* text = writer.infos()[slot].name;
-  std::memset(text, 0, CTN_NAME_MAX + 1);
-  name.copy(text, CTN_NAME_MAX);
-  lists::index(writer, slot);
+  set_text(writer, CTN_PENDING_RENAME, slot, name);
   return {};
+}
+
+void set_text(Writer& writer, ctn_pending what, std::uint32_t index, const std::string& text) {
+  ctn_pending_text& pending = writer.core().pending;
+  pending.index = index;
+  std::memset(pending.text, 0, sizeof(pending.text));
+  text.copy(pending.text, CTN_NAME_MAX);
+  store(pending.what, static_cast<std::uint32_t>(what)); /* the commit */
+  apply_pending(writer);
+}
+
+/* Every part may have been done before, by a writer that was killed. */
+void apply_pending(Writer& writer) {
+  ctn_core& core = writer.core();
+  ctn_pending_text& pending = core.pending;
+  if (pending.what == CTN_PENDING_RENAME) {
+    if ((core.rename_seq & 1) == 0) store(core.rename_seq, core.rename_seq + 1);
+    lists::unindex(writer, pending.index);
+    std::memcpy(writer.infos()[pending.index].name, pending.text, sizeof(pending.text));
+    lists::index(writer, pending.index);
+    store(core.rename_seq, core.rename_seq + 1);
+  } else if (pending.what == CTN_PENDING_AGENT) {
+    std::memcpy(core.hierarchies[pending.index % CTN_MAX_HIER].release_agent, pending.text,
+                sizeof(pending.text));
+  }
+  store(pending.what, static_cast<std::uint32_t>(CTN_PENDING_NONE));
 }
 
 std::uint32_t sweep_lingering(Writer& writer) {

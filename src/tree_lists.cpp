@@ -89,6 +89,7 @@ void link(Writer& writer, Slot slot) {
   store(parent.first_child, slot);
   parent.children++;
   parent.dependants++;
+  store(parent.armed, 1U); /* its last child going is news: see node_emptied in bpf/events.bpf.h */
   index(writer, slot);
 }
 

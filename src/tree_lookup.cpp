@@ -1,6 +1,7 @@
 /* Looking up in the tree, without a lock: chains may change under the reader, so every walk is
  * bounded by the number of slots and every index is checked. */
 #include <fmt/format.h>
+#include <sched.h>
 
 #include <algorithm>
 
@@ -50,7 +51,9 @@ Result<std::uint32_t> find_hierarchy(const State& state, std::string_view name) 
   return bound - 1U;
 }
 
-Slot find_child(const State& state, Slot parent, std::string_view name) {
+namespace {
+
+Slot find_once(const State& state, Slot parent, std::string_view name) {
   std::uint32_t hash = lists::hash_name(parent, name);
   auto at = static_cast<Slot>(load(state.name_index()[hash & (state.name_index().size() - 1)]));
   for (std::size_t steps = 0; at != 0 && valid(state, at) && steps < state.nodes().size(); steps++) {
@@ -61,6 +64,22 @@ Slot find_child(const State& state, Slot parent, std::string_view name) {
     at = load(node.hash_next);
   }
   return 0;
+}
+
+}  // namespace
+
+/* While a container gets another name, it is for a moment found by neither: who finds nothing then
+ * looks again. A writer that was killed there leaves the number odd until the next one; hence the
+ * bound. */
+Slot find_child(const State& state, Slot parent, std::string_view name) {
+  constexpr int kLooks = 1000;
+  for (int look = 0;; look++) {
+    std::uint32_t before = load(state.core().rename_seq);
+    if (Slot found = find_once(state, parent, name); found != 0) return found;
+    bool steady = (before & 1) == 0 && before == load(state.core().rename_seq);
+    if (steady || look == kLooks) return 0;
+    ::sched_yield();
+  }
 }
 
 Result<Slot> find(const State& state, const Address& address) {

@@ -18,6 +18,7 @@ void rebuild(Writer& writer) {
   core.containers = core.lingering = core.free_list = core.quarantine = 0;
   for (Slot slot = core.high_slot; slot-- > CTN_MAX_HIER;) {
     ctn_node& node = nodes[slot];
+    node.flags &= ~static_cast<std::uint32_t>(CTN_KILLING); /* of a `kill` that was killed */
     if (node.state == CTN_ACTIVE) {
       lists::link(writer, slot);
       core.containers++;

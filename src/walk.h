@@ -24,4 +24,14 @@ Result<std::vector<T>> run_iterator_as(const Pins& pins, const std::string& prog
   return out;
 }
 
+/* One run of the move iterator over what `move` asks for (or over one thread). */
+struct MovePass {
+  std::uint64_t there = 0; /* in the target when the pass was over */
+  std::uint64_t moved = 0;
+  std::uint64_t newborn = 0; /* not moved: still being forked */
+  bool full = false;
+};
+Result<MovePass> move_pass(const Pins& pins, pid_t tid);
+Error no_room_for_tasks(const Writer& writer, pid_t pid);
+
 }  // namespace ctnbpf

@@ -22,12 +22,40 @@ struct cred {
   kuid_t uid;
 };
 
+struct thread_info {
+  __u32 cpu;
+};
+
+struct rq {
+  __u64 clock;
+  __u64 clock_task;
+};
+
+struct cfs_rq {
+  struct rq *rq;
+};
+
+struct sched_entity {
+  __u64 exec_start;
+  __u64 sum_exec_runtime;
+  struct cfs_rq *cfs_rq;
+};
+
+struct sched_info {
+  unsigned long long run_delay;
+};
+
 struct task_struct {
+  struct thread_info thread_info;
   unsigned int __state;
   unsigned int flags;
   int exit_state;
   int pid;
   int tgid;
+  unsigned int on_cpu; /* a byte on newer kernels: only unsigned words are fitted */
+  struct sched_entity se;
+  struct sched_info sched_info;
+  __u64 stime;
   struct task_struct *real_parent;
   struct task_struct *group_leader;
   const struct cred *real_cred;

@@ -38,6 +38,7 @@ enum ctn_state {
 enum ctn_flag {
   CTN_NOTIFY_ON_RELEASE = 1 << 0,
   CTN_TRANSIENT = 1 << 1, /* made by `run`; removed when the run and its tasks are gone */
+  CTN_KILLING = 1 << 2,   /* `kill` is at work: forks of its tasks are refused */
 };
 
 /* One per slot, a cache line each. The writer lock guards every field but `population` and `refs`,
@@ -60,7 +61,8 @@ struct ctn_node {
   __u32 first_child;  /* 0: none */
   __u32 next_sibling; /* 0: last */
   __u32 prev_sibling; /* 0: first */
-  __u32 reserved[2];
+  __u32 armed;        /* something came in since the container was last told to be empty */
+  __u32 releases;     /* how often it became empty with CTN_NOTIFY_ON_RELEASE or CTN_TRANSIENT */
 };
 #define CTN_ONE_RECORD 1ULL
 #define CTN_ONE_LIVE (1ULL << 32)
@@ -70,7 +72,7 @@ struct ctn_info {
   __u64 created_ns;  /* CLOCK_REALTIME */
   __u64 owner_start; /* transient: start time of the run, in clock ticks since boot */
   __u32 owner_pid;   /* transient: pid of the run */
-  __u32 reserved;
+  __u32 announced;   /* how many of the node's `releases` agentd has dealt with */
   char name[CTN_NAME_MAX + 1];
 };
 
@@ -81,6 +83,20 @@ struct ctn_hierarchy {
   __u32 reserved;
   __u64 created_ns;
   char name[CTN_HIER_NAME_MAX + 1];
+  char release_agent[CTN_NAME_MAX + 1]; /* absolute path, or empty */
+};
+
+/* A change of a text, which is more than one store: written here first, so that whoever comes after
+ * a killed writer finishes it. */
+enum ctn_pending {
+  CTN_PENDING_NONE = 0,
+  CTN_PENDING_RENAME, /* `index` is a slot */
+  CTN_PENDING_AGENT,  /* `index` is a hierarchy */
+};
+struct ctn_pending_text {
+  __u32 what; /* enum ctn_pending; stored last, and cleared when the change is made */
+  __u32 index;
+  char text[CTN_NAME_MAX + 1];
 };
 
 enum ctn_level {
@@ -98,6 +114,17 @@ enum ctn_miss {
   CTN_MISS_NR,
 };
 
+/* Groups of hook programs. Each has a level of its own, found by firing its hooks, and is attached
+ * only while a subsystem that needs it is in use (src/hooks.cpp). */
+enum ctn_hooks {
+  CTN_HOOKS_TASK,   /* a task's life: needed by every hierarchy in use; who refuses forks */
+  CTN_HOOKS_REAP,   /* sees a task reaped; level none: only its freeing is seen */
+  CTN_HOOKS_SWITCH, /* context switches */
+  CTN_HOOKS_FILE,   /* allocation and freeing of open files */
+  CTN_HOOKS_PLACE,  /* changes of a task's CPU mask */
+  CTN_HOOKS_NR,
+};
+
 /* The one global of the BPF programs, mapped by the control plane. */
 struct ctn_core {
   /* read by every program */
@@ -107,7 +134,6 @@ struct ctn_core {
   __u8 pad0[40];
   /* written by programs, seldom */
   __u64 misses[CTN_MISS_NR];
-  __u64 fork_races; /* newtask saw a child whose parent was moved during the fork */
   /* control plane only, under the writer lock */
   __u32 dirty; /* a writer is at work, or died at work: rebuild what is derived */
   __u32 max_containers;
@@ -116,10 +142,16 @@ struct ctn_core {
   __u32 free_list;    /* slots free for use at once, by hash_next */
   __u32 quarantine;   /* freed slots that a program may still look at; a grace period frees them */
   __u32 lingering;    /* how many slots are CTN_REMOVED */
-  __u32 fork_level;   /* enum ctn_level: who refuses forks */
-  __u32 reap_level;   /* enum ctn_level: who sees the reaping of a task; 0: only its freeing */
   __u32 containers;   /* how many slots are CTN_ACTIVE, roots apart */
+  __u32 level[CTN_HOOKS_NR]; /* enum ctn_level of each group of hooks */
+  __u32 rename_seq;   /* odd while a name is being changed: who finds nothing looks again */
+  __u32 tree_watch;   /* `attach --tree` is at work: newtask tells of each fork of the machine */
+  __u64 event_head;   /* number of events so far; programs add to it */
+  __u64 forks_untold; /* forks that found no room in the ring `forks` */
+  struct ctn_pending_text pending;
   struct ctn_hierarchy hierarchies[CTN_MAX_HIER];
+  __u32 cpus; /* how many there can be, for arrays by slot and CPU */
+  __u32 reserved;
 };
 
 /* --- tasks ----------------------------------------------------------------------------------- */
@@ -144,7 +176,44 @@ struct ctn_bucket {
 struct ctn_task {
   __u32 slot[CTN_MAX_HIER]; /* membership | CTN_EXITED */
   __u32 numtasks;           /* slot charged for this task, or 0 */
-  __u32 reserved[7];
+  __u32 reserved[3];
+  /* cpuacct: what has been charged of the task's own figures; see cpuacct.bpf.h */
+  __u64 charged; /* of se.sum_exec_runtime, ns */
+  __u32 waited;  /* of sched_info.run_delay, in steps of 1024 ns */
+  __u32 system;  /* of stime, likewise */
+};
+
+/* --- events ---------------------------------------------------------------------------------- */
+
+#define CTN_EVENT_LOG 4096 /* records kept */
+
+enum ctn_event_kind {
+  CTN_EVENT_FORK_REFUSED = 1, /* by the limit of `by_slot` */
+  CTN_EVENT_FORK_RATE,        /* by the fork rate of `by_slot` */
+  CTN_EVENT_FILE_REFUSED,     /* by the limit of `by_slot` */
+  CTN_EVENT_RELEASED,         /* the last task, reference or child is gone */
+  CTN_EVENT_GONE,             /* a removed container is held by nothing any more */
+  CTN_EVENT_EMPTIED,          /* the last task is gone, and `kill` waits for it */
+};
+
+/* Number n (from 0) is in record n % CTN_EVENT_LOG until n + CTN_EVENT_LOG replaces it. */
+struct ctn_event {
+  __u64 number;  /* n + 1; stored last, 0 while it is being written */
+  __u64 time_ns; /* CLOCK_BOOTTIME */
+  __u32 kind;    /* enum ctn_event_kind */
+  __u32 slot;
+  __u32 generation;
+  __u32 by_slot;
+  __u32 by_generation;
+  __u32 pid; /* the task it happened to: the forker, the opener, the last to leave */
+  __u32 tid;
+  __u32 uid;
+  char comm[16];
+};
+
+/* Argument of the program that emits an event for the control plane. */
+struct ctn_event_request {
+  __u32 slot;
 };
 
 /* --- what the iterators print ------------------------------------------------------------------ */
@@ -183,7 +252,13 @@ struct ctn_move_request {
   __u32 hierarchy;
   __u32 slot; /* target */
   __u32 tgid; /* only the threads of this process; 0: every task shown */
-  __u32 reserved;
+  __u32 chosen; /* only processes in the map `move_pids` */
+};
+
+/* One fork, told while `tree_watch` is set. */
+struct ctn_fork {
+  __u32 parent; /* process that forked, whoever the child's parent is */
+  __u32 child;  /* process; the same when it is a thread */
 };
 
 #ifdef __cplusplus
@@ -195,6 +270,7 @@ CTN_ASSERT(sizeof(struct ctn_node) == 64, "a node is one cache line");
 CTN_ASSERT(sizeof(struct ctn_bucket) == 64, "a bucket is one cache line");
 CTN_ASSERT(sizeof(struct ctn_task) == 64, "a task record is one cache line");
 CTN_ASSERT(sizeof(struct ctn_info) == 280, "layout");
+CTN_ASSERT(sizeof(struct ctn_event) == 64, "an event is one cache line");
 CTN_ASSERT(sizeof(struct ctn_walk_task) == 84, "layout");
 
 #endif

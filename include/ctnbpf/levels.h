@@ -1,6 +1,8 @@
 /* What this kernel can do, found by making each hook fire. */
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -19,8 +21,10 @@ struct ProbedHook {
 
 struct Levels {
   std::vector<ProbedHook> hooks;
-  ctn_level fork = CTN_LEVEL_NONE; /* who refuses forks, and so the level of the whole */
-  ctn_level reap = CTN_LEVEL_NONE; /* who sees a task reaped; NONE: only when it is freed */
+  std::array<std::uint32_t, CTN_HOOKS_NR> level = {}; /* enum ctn_level of each group of hooks */
+
+  /* Who refuses forks, and so the level of the whole. */
+  std::uint32_t task() const { return level[CTN_HOOKS_TASK]; }
 
   bool works(const std::string& program) const;
 };

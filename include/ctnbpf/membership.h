@@ -27,4 +27,10 @@ struct AttachResult {
  * what was moved so far stays moved. */
 Result<AttachResult> attach(Writer& writer, Slot slot, pid_t pid, bool one_thread);
 
+/* Moves a process and all its descendants: those there are, and those born meanwhile, whatever
+ * becomes of their parents. A process whose parent ended before this looked at it is nobody's
+ * descendant any more. ESRCH: `pid` is gone. EAGAIN: so many forks on this machine that some were not
+ * told; all that were found are moved. */
+Result<AttachResult> attach_tree(Writer& writer, Slot slot, pid_t pid);
+
 }  // namespace ctnbpf

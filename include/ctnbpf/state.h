@@ -34,17 +34,18 @@ class State {
   std::span<const ctn_info> infos() const { return infos_; }
   std::span<const std::uint64_t> name_index() const { return name_index_; }
 
-  /* A subsystem's array by slot. The span is as long as nodes(). */
+  /* A subsystem's array by slot, with `each` records a slot. The span is as long as nodes(), or
+   * `each` times that. */
   template <typename T>
-  Result<std::span<const T>> records(const std::string& map) const {
-    CTN_ASSIGN(void* data, map_records(map, sizeof(T)));
-    return std::span<const T>(static_cast<const T*>(data), nodes_.size());
+  Result<std::span<const T>> records(const std::string& map, std::uint32_t each = 1) const {
+    CTN_ASSIGN(void* data, map_records(map, sizeof(T), each));
+    return std::span<const T>(static_cast<const T*>(data), nodes_.size() * each);
   }
 
  protected:
   State();
   Result<void> load(const Pins& pins, bool writable);
-  Result<void*> map_records(const std::string& map, std::uint32_t value_size) const;
+  Result<void*> map_records(const std::string& map, std::uint32_t value_size, std::uint32_t each) const;
 
   std::unique_ptr<Pins> pins_;
   bool writable_ = false;
@@ -78,9 +79,9 @@ class Writer : public State {
   using State::nodes;
 
   template <typename T>
-  Result<std::span<T>> records(const std::string& map) {
-    CTN_ASSIGN(void* data, map_records(map, sizeof(T)));
-    return std::span<T>(static_cast<T*>(data), nodes_.size());
+  Result<std::span<T>> records(const std::string& map, std::uint32_t each = 1) {
+    CTN_ASSIGN(void* data, map_records(map, sizeof(T), each));
+    return std::span<T>(static_cast<T*>(data), nodes_.size() * each);
   }
 
  private:

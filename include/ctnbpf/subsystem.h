@@ -50,10 +50,14 @@ struct Subsystem {
   const char* name;
   const char* help;
   std::span<const Attribute> attributes;
-  /* The kernel level at which the subsystem does anything at all. */
+  /* Groups of hooks it needs while in use, as bits (1 << enum ctn_hooks); every hierarchy in use has
+   * CTN_HOOKS_TASK anyway. */
+  std::uint32_t hooks;
+  /* The group whose level is the subsystem's, and the level at which it does anything at all. */
+  ctn_hooks level_from;
   ctn_level minimum;
-  /* Does it need the fork-to-reap hooks? (src/hooks.cpp) */
-  bool counts_tasks;
+
+  bool needs(ctn_hooks group) const { return (hooks & (1U << group)) != 0; }
 
   /* A new container, not yet visible. A failure undoes the creation. */
   Result<void> (*create)(Writer& writer, Slot slot) = nullptr;
@@ -68,8 +72,10 @@ struct Subsystem {
                                             std::span<const std::uint64_t> expected) = nullptr;
 };
 
-/* The level a subsystem has on a kernel of `level`. */
-inline std::uint32_t level_of(const Subsystem& subsystem, std::uint32_t level) {
+/* The level a subsystem has where the groups of hooks have `levels`. */
+inline std::uint32_t level_of(const Subsystem& subsystem,
+                              std::span<const std::uint32_t, CTN_HOOKS_NR> levels) {
+  std::uint32_t level = levels[subsystem.level_from];
   return level >= subsystem.minimum ? level : std::uint32_t{CTN_LEVEL_NONE};
 }
 

@@ -68,6 +68,11 @@ Result<void> remove(Writer& writer, Slot slot, bool lazy);
 /* EEXIST, EINVAL; EPERM for a root. */
 Result<void> rename(Writer& writer, Slot slot, const std::string& name);
 
+/* Changes a text in a way that a later writer finishes, should this one be killed. `text` fits. */
+void set_text(Writer& writer, ctn_pending what, std::uint32_t index, const std::string& text);
+/* Finishes such a change. */
+void apply_pending(Writer& writer);
+
 /* Frees the slots of removed containers that nothing holds any more; returns how many. */
 std::uint32_t sweep_lingering(Writer& writer);
 

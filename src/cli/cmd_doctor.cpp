@@ -35,7 +35,7 @@ std::string level_meaning(std::uint32_t level) {
 void print_state(const State& state) {
   const ctn_core& core = state.core();
   fmt::print("\nin the kernel: up at level {}, {} of {} containers, {} lingering\n",
-             level_name(core.fork_level), load(core.containers), core.max_containers,
+             level_name(core.level[CTN_HOOKS_TASK]), load(core.containers), core.max_containers,
              load(core.lingering));
   for (int i = 0; i < CTN_MISS_NR; i++)
     if (std::uint64_t count = load(core.misses[i]); count != 0)
@@ -55,12 +55,12 @@ int doctor(const Context& context) {
   }
   std::string cure = cure_for(*levels, facts);
   auto state = State::open(context.pins());
-  int code = levels->fork == CTN_LEVEL_STRICT && levels->reap != CTN_LEVEL_NONE ? kDone : kKernelLacks;
+  int code = levels->task() == CTN_LEVEL_STRICT && levels->level[CTN_HOOKS_REAP] != CTN_LEVEL_NONE ? kDone : kKernelLacks;
 
   if (context.json) {
     nlohmann::ordered_json json;
     json["kernel"] = facts.release;
-    json["level"] = level_name(levels->fork);
+    json["level"] = level_name(levels->task());
     json["lsm"] = facts.lsm_known ? nlohmann::ordered_json(facts.lsm) : nlohmann::ordered_json();
     json["preempt"] = facts.preempt;
     json["cure"] = cure;
@@ -69,9 +69,9 @@ int doctor(const Context& context) {
     for (const Subsystem* subsystem : subsystems())
       json["subsystems"].push_back(
           {{"name", subsystem->name},
-           {"level", level_name(level_of(*subsystem, levels->fork))}});
+           {"level", level_name(level_of(*subsystem, levels->level))}});
     if (state) {
-      json["up"] = {{"level", level_name(state->core().fork_level)},
+      json["up"] = {{"level", level_name(state->core().level[CTN_HOOKS_TASK])},
                     {"containers", load(state->core().containers)},
                     {"max_containers", state->core().max_containers},
                     {"lingering", load(state->core().lingering)}};
@@ -84,7 +84,7 @@ int doctor(const Context& context) {
     return code;
   }
 
-  fmt::print("level {}: {}\n", level_name(levels->fork), level_meaning(levels->fork));
+  fmt::print("level {}: {}\n", level_name(levels->task()), level_meaning(levels->task()));
   fmt::print("kernel {}{}\n", facts.release, facts.preempt.empty() ? "" : ", preempt=" + facts.preempt);
   if (facts.lsm_known)
     fmt::print("active LSM list: {} ({})\n", facts.lsm,
@@ -97,7 +97,7 @@ int doctor(const Context& context) {
   fmt::print("\n");
   for (const Subsystem* subsystem : subsystems())
     fmt::print("  {:<10} {}\n", subsystem->name,
-               level_name(level_of(*subsystem, levels->fork)));
+               level_name(level_of(*subsystem, levels->level)));
   if (!cure.empty()) fmt::print("\nfor level strict: {}\n", cure);
   if (state)
     print_state(*state);

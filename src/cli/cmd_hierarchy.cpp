@@ -111,11 +111,10 @@ void print_attributes(const std::vector<AttributeRef>& attributes) {
 Result<void> list_subsystems(const Context& context, bool attributes) {
   CTN_ASSIGN(State state, State::open(context.pins()));
   nlohmann::ordered_json json = nlohmann::ordered_json::array();
-  std::uint32_t level = state.core().fork_level;
   for (const Subsystem* subsystem : subsystems()) {
     std::uint8_t bound = load(state.core().bound[subsystem->id]);
     std::string hierarchy = bound == 0 ? "-" : tree::hierarchy_name(state, bound - 1U);
-    const char* its_level = level_name(level_of(*subsystem, level));
+    const char* its_level = level_name(level_of(*subsystem, state.core().level));
     std::vector<AttributeRef> own;
     for (const Attribute& attribute : subsystem->attributes)
       own.push_back({subsystem, &attribute, fmt::format("{}.{}", subsystem->name, attribute.name)});

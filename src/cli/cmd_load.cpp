@@ -35,7 +35,7 @@ void add_up(CLI::App& app, Context& context) {
                                                             core.max_containers, core.max_tasks)});
     else
       note(fmt::format("{}, level {}, room for {} containers", *fresh ? "up" : "is up already",
-                       level_name(core.fork_level), core.max_containers));
+                       level_name(core.level[CTN_HOOKS_TASK]), core.max_containers));
   });
 }
 

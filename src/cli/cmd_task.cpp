@@ -84,11 +84,13 @@ void add_attach(CLI::App& app, Context& context) {
     std::string address;
     std::vector<std::string> pids;
     bool thread = false;
+    bool tree = false;
   };
   auto options = std::make_shared<Options>();
   app.add_option("ADDR", options->address, "container")->required();
   app.add_option("PID", options->pids, "processes, with all their threads")->required();
-  app.add_flag("--thread", options->thread, "PID is a thread id: move that thread alone");
+  auto* thread = app.add_flag("--thread", options->thread, "PID is a thread id: move that thread alone");
+  app.add_flag("--tree", options->tree, "with all descendants, those forked meanwhile too")->excludes(thread);
   app.callback([&context, options] {
     auto writer = open_writer(context);
     auto slot = writer ? tree::find(*writer, options->address) : Result<Slot>(writer.error());
@@ -98,7 +100,8 @@ void add_attach(CLI::App& app, Context& context) {
     }
     context.exit_code = for_each(context, options->pids, [&](const std::string& one) -> Result<void> {
       CTN_ASSIGN(int pid, parse_pid(one));
-      CTN_TRY(attach(*writer, *slot, pid, options->thread));
+      CTN_TRY(options->tree ? attach_tree(*writer, *slot, pid)
+                            : attach(*writer, *slot, pid, options->thread));
       return {};
     });
   });

@@ -84,6 +84,10 @@ void add_where(CLI::App& app, Context& context);
 void add_run(CLI::App& app, Context& context);
 void add_tree(CLI::App& app, Context& context);
 void add_stat(CLI::App& app, Context& context);
+void add_agentd(CLI::App& app, Context& context);
+void add_kill(CLI::App& app, Context& context);
+void add_events(CLI::App& app, Context& context);
+void add_debug(CLI::App& app, Context& context);
 void add_fsck(CLI::App& app, Context& context);
 
 }  // namespace ctnbpf::cli

@@ -30,14 +30,18 @@ std::span<const Command> commands() {
       Command{"get", "read attributes of a container", add_get},
       Command{"set", "change attributes of a container", add_set},
       Command{"attach", "move processes into a container", add_attach},
+      Command{"kill", "send a signal to every process of a container", add_kill},
       Command{"ps", "list the processes of a container", add_ps},
       Command{"where", "show the containers of a process", add_where},
       Command{"hierarchy", "make, list and destroy hierarchies", add_hierarchy},
       Command{"subsystems", "list subsystems and their attributes", add_subsystems},
+      Command{"events", "show what happened: refusals, containers that became empty", add_events},
+      Command{"agentd", "serve release agents, and tidy up after killed runs", add_agentd},
       Command{"doctor", "say what this kernel can enforce, why, and the cure", add_doctor, false},
       Command{"up", "load everything into the kernel", add_up},
       Command{"down", "take everything out of the kernel", add_down},
       Command{"fsck", "check every invariant, and repair", add_fsck},
+      Command{"debug", "show the programs in the kernel", add_debug},
   };
   return kCommands;
 }

@@ -8,6 +8,7 @@
 #define CTNBPF_SUBSYSTEMS_NUMTASKS_BPF_H
 
 #include "ctn.bpf.h"
+#include "events.bpf.h"
 #include "numtasks/numtasks.h"
 
 struct {
@@ -87,6 +88,7 @@ static __always_inline void numtasks_note_refusal(__u32 slot, __u32 refused) {
   if (state) __sync_fetch_and_add(&state->failcnt, 1);
   state = bpf_map_lookup_elem(&numtasks, &refused);
   if (state) __sync_fetch_and_add(&state->events, 1);
+  event_emit(CTN_EVENT_FORK_REFUSED, slot, refused);
 }
 
 /* Fork, in the parent's context: charges the child, or says -EAGAIN with nothing charged. */

@@ -18,7 +18,7 @@ TEST(Numtasks, Table) {
   EXPECT_EQ(kNumtasks.id, std::uint32_t{CTN_NUMTASKS});
   EXPECT_STREQ(kNumtasks.name, "numtasks");
   EXPECT_EQ(kNumtasks.minimum, CTN_LEVEL_ACCOUNTING); /* it counts on every kernel */
-  EXPECT_TRUE(kNumtasks.counts_tasks);
+  EXPECT_TRUE(kNumtasks.needs(CTN_HOOKS_REAP));
 }
 
 TEST(Numtasks, OnlyTheLimitCanBeSetAndNeedsAGate) {

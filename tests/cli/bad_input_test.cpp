@@ -9,8 +9,10 @@ class BadInput : public CliTest {
  protected:
   /* `ARGS...` in a shell, in which ctnbpf is the tested one. */
   static std::string command(const std::string& args) { return ctnbpf_path() + " " + args; }
-  static Output as_nobody(const std::string& args) {
-    return shell("setpriv --reuid=65534 --regid=65534 --clear-groups " + command(args));
+  static Output as_nobody(const std::vector<std::string>& args) {
+    std::vector<std::string> argv{"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", ctnbpf_path()};
+    argv.insert(argv.end(), args.begin(), args.end());
+    return run(argv);
   }
 };
 
@@ -52,46 +54,49 @@ TEST_F(BadInput, SlashesAreForgiven) {
 
 TEST_F(BadInput, UnprivilegedIsToldAtOnce) {
   create("default:/a");
-  for (const char* args : {"tree", "stat", "get default:/", "set default:/a notify_on_release=1", "rm default:/a",
-                           "create default:/b", "rename default:/a b", "ps default:/a", "where 1", "attach default:/a 1",
-                           "hierarchy list", "hierarchy create x", "subsystems", "up", "down --force", "fsck"}) {
+  for (const std::vector<std::string>& args : std::vector<std::vector<std::string>>{
+           {"tree"}, {"stat"}, {"get", "default:/"}, {"set", "default:/a", "notify_on_release=1"}, {"rm", "default:/a"},
+           {"create", "default:/b"}, {"rename", "default:/a", "b"}, {"ps", "default:/a"}, {"where", "1"},
+           {"attach", "default:/a", "1"}, {"hierarchy", "create", "x"}, {"subsystems"}, {"up"}, {"down", "--force"},
+           {"fsck"}}) {
     Output refused = as_nobody(args);
-    std::string verb = std::string(args).substr(0, std::string(args).find(' '));
-    EXPECT_EQ(refused.code, 1) << args;
-    EXPECT_EQ(refused.out, "") << args;
-    EXPECT_EQ(refused.err, "ctnbpf: `ctnbpf " + verb + "` needs root: run `sudo ctnbpf " + verb + " ...`\n");
+    EXPECT_EQ(refused.code, 1) << args[0];
+    EXPECT_EQ(refused.out, "") << args[0];
+    EXPECT_EQ(refused.err, "ctnbpf: `ctnbpf " + args[0] + "` needs root: run `sudo ctnbpf " + args[0] + " ...`\n");
   }
   EXPECT_TRUE(exists("default:/a"));
   EXPECT_FALSE(exists("default:/b"));
 
-  Output run = as_nobody("run echo ran");
+  Output run = as_nobody({"run", "echo", "ran"});
   EXPECT_EQ(run.code, 125);
   EXPECT_EQ(run.out, "");
   expect_message(run.err, {"`ctnbpf run` needs root"});
-  Output doctor = as_nobody("doctor");
+  Output doctor = as_nobody({"doctor"});
   EXPECT_EQ(doctor.code, 2);
   expect_message(doctor.err, {"`ctnbpf doctor` needs root"});
-  Output machine = as_nobody("tree --json");
+  Output machine = as_nobody({"tree", "--json"});
   EXPECT_EQ(nlohmann::json::parse(machine.out)["error"]["code"], "EPERM");
 }
 
 /* Help needs neither root nor anything loaded. */
 TEST_F(BadInput, HelpIsForEveryone) {
-  Output top = as_nobody("--help");
+  Output top = as_nobody({"--help"});
   EXPECT_EQ(top.code, 0);
   EXPECT_EQ(top.err, "");
   EXPECT_NE(top.out.find("usage: ctnbpf [OPTION...] COMMAND"), std::string::npos) << top.out;
-  EXPECT_EQ(as_nobody("help").out, top.out);
-  Output run = as_nobody("run --help");
+  EXPECT_EQ(as_nobody({"help"}).out, top.out);
+  Output run = as_nobody({"run", "--help"});
   EXPECT_NE(run.out.find("usage: ctnbpf run [OPTION...] [--] COMMAND [ARG...]"), std::string::npos) << run.out;
-  EXPECT_EQ(as_nobody("help run").out, run.out);
-  EXPECT_EQ(as_nobody("--version").out.find("ctnbpf "), 0u);
-  for (const char* verb : {"run", "tree", "stat", "create", "rm", "rename", "get", "set", "attach", "ps", "where",
-                           "hierarchy", "hierarchy create", "hierarchy list", "hierarchy destroy", "subsystems",
-                           "doctor", "up", "down", "fsck"}) {
-    Output help = shell(command("help ") + verb);
-    EXPECT_EQ(help.code, 0) << verb;
-    EXPECT_NE(help.out.find(std::string("usage: ctnbpf ") + verb), std::string::npos) << help.out;
+  EXPECT_EQ(as_nobody({"help", "run"}).out, run.out);
+  EXPECT_EQ(as_nobody({"--version"}).out.find("ctnbpf "), 0u);
+  for (std::vector<std::string> verb : std::vector<std::vector<std::string>>{
+           {"tree"}, {"stat"}, {"create"}, {"rm"}, {"rename"}, {"get"}, {"set"}, {"attach"}, {"ps"}, {"where"},
+           {"hierarchy"}, {"hierarchy", "create"}, {"hierarchy", "destroy"}, {"subsystems"}, {"doctor"}, {"up"},
+           {"down"}, {"fsck"}}) {
+    verb.emplace_back("--help");
+    Output help = ctnbpf(verb);
+    EXPECT_EQ(help.code, 0) << line_of(verb);
+    EXPECT_NE(help.out.find("usage: ctnbpf " + verb[0]), std::string::npos) << help.out;
     for (std::size_t at = 0, end = 0; at < help.out.size(); at = end + 1) {
       end = std::min(help.out.find('\n', at), help.out.size());
       EXPECT_LE(end - at, 96u) << help.out.substr(at, end - at);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -68,6 +69,9 @@ class CliTest : public KernelTest {
     return start_in(address, [] { return ::pause(); });
   }
 
+  /* The subsystems of the default layout on this kernel, as `tree` and `where` print them. */
+  std::string bound() const { return subsystem_list(state(), 0); }
+
   /* How to set a limit on any kernel. */
   void limit(const std::string& address, const std::string& value) {
     out({"set", "--best-effort", address, "numtasks.limit=" + value});
@@ -87,6 +91,8 @@ class Piped {
     if (pid_ == 0) {
       ::dup2(in[0], 0);
       ::dup2(out[1], 1);
+      /* Whoever started the tests in the background may have had these ignored. */
+      for (int signal : {SIGINT, SIGQUIT, SIGHUP, SIGTERM}) ::signal(signal, SIG_DFL);
       prepare();
       std::vector<char*> words;
       for (const std::string& word : argv) words.push_back(const_cast<char*>(word.c_str()));

@@ -24,6 +24,7 @@ class Pty {
   explicit Pty(const std::vector<std::string>& argv) {
     pid_ = ::forkpty(&master_, nullptr, nullptr, nullptr);
     if (pid_ == 0) {
+      for (int signal : {SIGINT, SIGQUIT, SIGHUP, SIGTSTP}) ::signal(signal, SIG_DFL);
       ::setenv("TERM", "dumb", 1);
       ::setenv("PS1", "$ ", 1);
       std::vector<char*> words;

@@ -91,7 +91,7 @@ TEST_F(RunEnd, KilledRunLeavesItsLimitUntilTheTasksAreGone) {
   std::string pid = run.line();
   run.signal(SIGKILL);
   EXPECT_EQ(run.wait(), 137);
-  EXPECT_EQ(out({"where", pid}), "numtasks:/dead\n");
+  EXPECT_EQ(out({"where", pid}), bound() + ":/dead\n");
   EXPECT_EQ(number("default:/dead", "numtasks.limit"), 5u);
   EXPECT_EQ(number("default:/dead", "numtasks.current"), 1u);
   EXPECT_EQ(out({"fsck"}), "clean\n"); /* in use: nothing is wrong with it */

@@ -33,7 +33,7 @@ TEST_F(Run, TellsWhyACommandDoesNotStart) {
   fails({"run", "/nosuch/command"}, 127, {"'/nosuch/command'"});
   fails({"run", "/etc/passwd"}, 126, {"'/etc/passwd': Permission denied"});
   fails({"run", "/"}, 126, {"'/': "});
-  EXPECT_EQ(out({"tree"}), "default (numtasks)\n"); /* nothing was left */
+  EXPECT_EQ(out({"tree"}), "default (" + bound() + ")\n"); /* nothing was left */
 }
 
 TEST_F(Run, OwnFailureIs125AndRunsNothing) {
@@ -69,7 +69,7 @@ TEST_F(Run, OptionsAfterTheCommandAreTheCommands) {
 TEST_F(Run, IsPlacedBeforeItsFirstInstruction) {
   Output result = run(where({"--name", "first"}));
   EXPECT_EQ(result.code, 0) << result.err;
-  EXPECT_EQ(result.out, "numtasks:/first\n");
+  EXPECT_EQ(result.out, bound() + ":/first\n");
   EXPECT_EQ(result.err, "");
   EXPECT_FALSE(exists("default:/first")); /* gone with the run */
 }
@@ -83,10 +83,10 @@ TEST_F(Run, KeepsTheContainerWithKeep) {
 TEST_F(Run, NamedContainersOfSeveralHierarchies) {
   out({"hierarchy", "create", "groups"});
   create("default:/a");
-  EXPECT_EQ(run(where({"-c", "numtasks:/a", "-c", "groups:/team/x", "-p"})).out, "numtasks:/a\ngroups:/team/x\n");
+  EXPECT_EQ(run(where({"-c", "numtasks:/a", "-c", "groups:/team/x", "-p"})).out, bound() + ":/a\ngroups:/team/x\n");
   EXPECT_TRUE(exists("default:/a")); /* not ours to remove */
   EXPECT_TRUE(exists("groups:/team/x"));
-  EXPECT_EQ(run(where({"-c", "groups:/"})).out, "numtasks:/\ngroups:/\n");
+  EXPECT_EQ(run(where({"-c", "groups:/"})).out, bound() + ":/\ngroups:/\n");
   fails({"run", "-p", "-c", "default:/a", "-c", "numtasks:/b", "echo", "ran"}, 125,
         {"default:/a and numtasks:/b are in one hierarchy"});
   EXPECT_FALSE(exists("default:/b"));
@@ -132,14 +132,14 @@ TEST_F(Run, TwoAtOnce) {
   two.end_input();
   EXPECT_EQ(one.wait(), 4);
   EXPECT_EQ(two.wait(), 4);
-  EXPECT_EQ(out({"tree"}), "default (numtasks)\n");
+  EXPECT_EQ(out({"tree"}), "default (" + bound() + ")\n");
 }
 
 /* A nested run counts in its own container only: containers of one hierarchy do not nest by runs. */
 TEST_F(Run, InsideAnotherRun) {
   EXPECT_EQ(out({"run", "--name", "outer", ctnbpf_path(), "run", "--name", "inner", "sh", "-c", "exec \"$0\" where $$",
                  ctnbpf_path()}),
-            "numtasks:/inner\n");
+            bound() + ":/inner\n");
 }
 
 }  // namespace

@@ -15,18 +15,18 @@ TEST_F(Show, TreeIsDrawnWithBoxes) {
   limit("default:/build/42", "32");
   Background task = sleeper("default:/build/41");
   EXPECT_EQ(out({"tree"}),
-            "default (numtasks)\n"
+            "default (" + bound() + ")\n"
             "└─ build            tasks 1/64\n"
             "   ├─ 41            tasks 1\n"
             "   └─ 42            tasks 0/32\n"
             "      └─ deep       tasks 0\n");
-  EXPECT_EQ(out({"tree", "--depth", "1"}), "default (numtasks)\n└─ build            tasks 1/64\n");
-  EXPECT_EQ(out({"tree", "--depth=0"}), "default (numtasks)\n");
+  EXPECT_EQ(out({"tree", "--depth", "1"}), "default (" + bound() + ")\n└─ build            tasks 1/64\n");
+  EXPECT_EQ(out({"tree", "--depth=0"}), "default (" + bound() + ")\n");
   EXPECT_EQ(out({"tree", "numtasks:/build/42"}),
-            "default:/build/42 (numtasks)   tasks 0/32\n"
-            "└─ deep                        tasks 0\n");
+            "default:/build/42 (" + bound() + ")   tasks 0/32\n"
+            "└─ deep" + std::string(21 + bound().size() - 5, ' ') + "tasks 0\n");
   EXPECT_EQ(out({"tree", "-a", "--depth", "1"}),
-            "default (numtasks)\n└─ build            tasks 1/64 (peak 1, 0 refused)\n");
+            "default (" + bound() + ")\n└─ build            tasks 1/64 (peak 1, 0 refused)\n");
   fails({"tree", "default:/nosuch"}, 1, {"no container default:/nosuch"});
   fails({"tree", "--depth", "-1"}, 2, {"--depth"});
 }
@@ -43,7 +43,7 @@ TEST_F(Show, TreeShowsTasksAndEveryHierarchy) {
   ASSERT_TRUE(file != nullptr && std::fscanf(file, "%31s", comm) == 1);
   std::fclose(file);
   EXPECT_EQ(out({"tree", "-t"}),
-            "default (numtasks)\n"
+            "default (" + bound() + ")\n"
             "└─ x                tasks 1\n"
             "   ├─ " + std::to_string(task.pid()) + " " + comm + "\n"
             "   └─ y             tasks 0\n"
@@ -57,7 +57,7 @@ TEST_F(Show, NamesAreNeverRaw) {
   create("default:/bad\xff");
   create("default:/gr\xc3\xbc\xc3\x9f" "e-und-noch-mehr");
   EXPECT_EQ(out({"tree"}),
-            "default (numtasks)\n"
+            "default (" + bound() + ")\n"
             "├─ bad\\xff               tasks 0\n"
             "└─ gr\xc3\xbc\xc3\x9f" "e-und-noch-mehr   tasks 0\n");
   EXPECT_EQ(json({"tree"})[0]["children"].size(), 2u); /* valid JSON all the same */
@@ -70,7 +70,7 @@ TEST_F(Show, TreeJson) {
   Background task = sleeper("default:/a/b");
   auto all = json({"tree"});
   EXPECT_EQ(all[0]["container"], "default:/");
-  EXPECT_EQ(all[0]["subsystems"], "numtasks");
+  EXPECT_EQ(all[0]["subsystems"], bound());
   auto a = all[0]["children"][0];
   EXPECT_EQ(a["container"], "default:/a");
   EXPECT_EQ(a["live_tasks"], 0);

@@ -24,10 +24,10 @@ TEST_F(Task, AttachMovesEachPid) {
   Background one([] { return ::pause(); });
   Background two([] { return ::pause(); });
   out({"attach", "default:/a", pid_of(one), pid_of(two)});
-  EXPECT_EQ(out({"where", pid_of(one)}), "numtasks:/a\n");
+  EXPECT_EQ(out({"where", pid_of(one)}), bound() + ":/a\n");
   EXPECT_EQ(number("default:/a", "numtasks.current"), 2u);
   out({"attach", "default:/", pid_of(two)}); /* back to the root */
-  EXPECT_EQ(out({"where", pid_of(two)}), "numtasks:/\n");
+  EXPECT_EQ(out({"where", pid_of(two)}), bound() + ":/\n");
   EXPECT_EQ(number("default:/a", "numtasks.current"), 1u);
   out({"attach", "numtasks:/a", pid_of(one)}); /* where it is already */
 }
@@ -117,8 +117,8 @@ TEST_F(Task, ThreadsMoveTogetherOrAlone) {
   EXPECT_EQ(out({"ps", "--threads", "default:/all"}), pid_of(threaded) + "\n" + std::to_string(tid) + "\n");
   out({"attach", "--thread", "default:/one", std::to_string(tid)});
   EXPECT_EQ(out({"ps", "--threads", "default:/one"}), std::to_string(tid) + "\n");
-  EXPECT_EQ(out({"where", std::to_string(tid)}), "numtasks:/one\n");
-  EXPECT_EQ(out({"where", pid_of(threaded)}), "numtasks:/all\n");
+  EXPECT_EQ(out({"where", std::to_string(tid)}), bound() + ":/one\n");
+  EXPECT_EQ(out({"where", pid_of(threaded)}), bound() + ":/all\n");
   auto list = json({"ps", "--threads", "default:/one"});
   EXPECT_EQ(list[0]["pid"], threaded.pid());
   EXPECT_EQ(list[0]["tid"], tid);
@@ -131,9 +131,9 @@ TEST_F(Task, WhereHasALineForEachHierarchy) {
   create("groups:/team");
   create("groups:/team/a\\b");
   Background task = sleeper("groups:/team/a\\b");
-  EXPECT_EQ(out({"where", pid_of(task)}), "numtasks:/\ngroups:/team/a\\\\b\n");
+  EXPECT_EQ(out({"where", pid_of(task)}), bound() + ":/\ngroups:/team/a\\\\b\n");
   EXPECT_EQ(json({"where", pid_of(task)}),
-            nlohmann::json({{{"hierarchy", "default"}, {"subsystems", "numtasks"}, {"path", "/"}, {"removed", false}},
+            nlohmann::json({{{"hierarchy", "default"}, {"subsystems", bound()}, {"path", "/"}, {"removed", false}},
                             {{"hierarchy", "groups"}, {"subsystems", ""}, {"path", "/team/a\\b"}, {"removed", false}}}));
   std::string gone = gone_pid();
   fails({"where", gone}, 1, {"no process or thread " + gone});

@@ -22,14 +22,19 @@ TEST_F(Terminal, CtrlCEndsTheCommand) {
 
 /* The terminal signals the whole group; `run` must not send the command a second one. */
 TEST_F(Terminal, CtrlCInterruptsTheCommandOnce) {
-  Pty terminal({ctnbpf_path(), "run", "bash", "-c",
-                "n=0; trap 'n=$((n+1)); echo int=$n' INT; echo ready; while read -r l; do [ $l = end ] && break; done; "
-                "echo total=$n; exit 7"});
+  /* A signal just before a read blocks would wait for its end, so the script waits in select; and the
+   * terminal drops what is printed while it handles Ctrl-C, if not told otherwise. */
+  Pty terminal({ctnbpf_path(), "run", "perl", "-e",
+                "system 'stty noflsh'; $| = 1; $SIG{INT} = sub { print 'int=', ++$n, qq(\\n) }; print qq(ready\\n); "
+                "for (;;) { vec($in = '', 0, 1) = 1; next if select($in, undef, undef, 0.1) < 1; "
+                "last if <STDIN> =~ /end/ } print qq(total=$n\\n); exit 7"});
   ASSERT_TRUE(terminal.shows("ready"));
-  terminal.type(kCtrlC);
-  ASSERT_TRUE(terminal.shows("int=1"));
+  for (int i = 1; i <= 5; i++) { /* two signals at a time may become one: several times hardly */
+    terminal.type(kCtrlC);
+    ASSERT_TRUE(terminal.shows("int=" + std::to_string(i)));
+  }
   terminal.type("end\n");
-  EXPECT_TRUE(terminal.shows("total=1"));
+  EXPECT_TRUE(terminal.shows("total=5"));
   EXPECT_EQ(terminal.wait(), 7);
 }
 
@@ -57,7 +62,7 @@ TEST_F(Terminal, SigcontContinuesInTheBackground) {
   terminal.type(kCtrlZ);
   ASSERT_TRUE(terminal.shows("Stopped"));
   ASSERT_TRUE(terminal.says("bg", "&"));
-  ASSERT_TRUE(terminal.says("kill -USR1 %1; wait %1; echo co$?de", "co5de"));
+  ASSERT_TRUE(terminal.says("kill -USR1 $(jobs -p); wait %1; echo co$?de", "co5de"));
 }
 
 TEST_F(Terminal, AnInteractiveShellWorksInIt) {
@@ -65,7 +70,7 @@ TEST_F(Terminal, AnInteractiveShellWorksInIt) {
   ASSERT_TRUE(terminal.says(run("--name sh bash --norc -i"), "$ "));
   EXPECT_TRUE(terminal.says("echo in$((1))side", "in1side"));
   EXPECT_NE(terminal.foreground(), terminal.pid());
-  EXPECT_TRUE(terminal.says(ctnbpf_path() + " where $$", "numtasks:/sh"));
+  EXPECT_TRUE(terminal.says(ctnbpf_path() + " where $$", bound() + ":/sh"));
   EXPECT_TRUE(terminal.says("sleep 1000 & echo started$((1))", "started1"));
   EXPECT_TRUE(terminal.says("jobs", "Running"));
   pid_t shell = terminal.foreground();

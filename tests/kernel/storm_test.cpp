@@ -24,6 +24,7 @@ class Storm : public KernelTest {
 
   bool back_to_zero(const std::string& address) {
     return eventually([&] {
+      free_dead_tasks();
       return number(address, "numtasks.current") == 0 && number(address, "tasks") == 0;
     });
   }

@@ -1,11 +1,13 @@
 #include "kernel_test.h"
 
+#include <sched.h>
 #include <unistd.h>
 
 #include <array>
 #include <utility>
 
 #include "ctnbpf/fsck.h"
+#include "grace.h"
 #include "loader.h"
 
 namespace ctnbpf::test {
@@ -30,7 +32,7 @@ void KernelTest::SetUp() {
   if (!up && up.error().code == ENOTSUP) CTN_SKIP(up.error().what);
   ASSERT_TRUE(up.has_value()) << up.error().what;
   up_ = true;
-  level_ = static_cast<ctn_level>(state().core().fork_level);
+  level_ = static_cast<ctn_level>(state().core().level[CTN_HOOKS_TASK]);
 }
 
 void KernelTest::TearDown() {
@@ -46,10 +48,27 @@ void KernelTest::TearDown() {
   if (HasFailure()) (void)take_down(pins_, true); /* the next test is to start clean */
 }
 
+/* Has every CPU free the tasks it is lazy about (CONFIG_RCU_LAZY): a grace period that is waited for
+ * takes along what is queued on the CPU that asks. */
+void KernelTest::free_dead_tasks() {
+  cpu_set_t all;
+  ::sched_getaffinity(0, sizeof(all), &all);
+  for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+    if (!CPU_ISSET(cpu, &all)) continue;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    ::sched_setaffinity(0, sizeof(one), &one);
+    wait_for_programs();
+  }
+  ::sched_setaffinity(0, sizeof(all), &all);
+}
+
 /* Dying tasks hold a removed container for some grace periods: EBUSY is final only after a while. */
 void KernelTest::destroy_all() {
   std::string last;
   bool gone = eventually([&] {
+    free_dead_tasks();
     auto writer = Writer::open(pins_);
     if (!writer) return false;
     bool all = true;
@@ -65,7 +84,7 @@ void KernelTest::destroy_all() {
       }
     }
     return all;
-  });
+  }, std::chrono::seconds(60));
   EXPECT_TRUE(gone) << "left behind: " << last;
 }
 

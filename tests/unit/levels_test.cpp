@@ -10,7 +10,7 @@ namespace {
 
 Levels levels(ctn_level fork) {
   Levels made;
-  made.fork = fork;
+  made.level[CTN_HOOKS_TASK] = fork;
   return made;
 }
 
@@ -32,10 +32,13 @@ TEST(Levels, WorksIsByProgram) {
 
 TEST(Levels, ASubsystemBelowItsMinimumHasNone) {
   Subsystem subsystem = {};
+  subsystem.level_from = CTN_HOOKS_REAP;
   subsystem.minimum = CTN_LEVEL_FALLBACK;
-  EXPECT_EQ(level_of(subsystem, CTN_LEVEL_STRICT), std::uint32_t{CTN_LEVEL_STRICT});
-  EXPECT_EQ(level_of(subsystem, CTN_LEVEL_FALLBACK), std::uint32_t{CTN_LEVEL_FALLBACK});
-  EXPECT_EQ(level_of(subsystem, CTN_LEVEL_ACCOUNTING), std::uint32_t{CTN_LEVEL_NONE});
+  std::uint32_t of[CTN_HOOKS_NR] = {CTN_LEVEL_STRICT};
+  for (std::uint32_t level : {CTN_LEVEL_STRICT, CTN_LEVEL_FALLBACK, CTN_LEVEL_ACCOUNTING}) {
+    of[CTN_HOOKS_REAP] = level;
+    EXPECT_EQ(level_of(subsystem, of), level >= CTN_LEVEL_FALLBACK ? level : std::uint32_t{CTN_LEVEL_NONE});
+  }
 }
 
 TEST(Cure, NoneNeededAtStrict) { EXPECT_EQ(cure_for(levels(CTN_LEVEL_STRICT), {}), ""); }

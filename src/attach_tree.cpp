@@ -1,0 +1,150 @@
+/* attach --tree: a process and its descendants, against forks and deaths.
+ *
+ * Who is a descendant is known from two sources: the parents a walk over all tasks shows, and the
+ * forks that newtask tells of while tree_watch is set. A child born before is found by the walk; one
+ * born after is told, so it is known even if its parent ends before the walk comes to it and init
+ * adopts it. Descendants once known stay known. Passes go on until one moves nobody: a child whose
+ * forker was not yet in the target was born before that one was moved, and so before the last pass. */
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fmt/format.h>
+
+#include <map>
+#include <memory>
+#include <set>
+
+#include "ctnbpf/membership.h"
+#include "ctnbpf/subsystem.h"
+#include "ctnbpf/tree.h"
+#include "grace.h"
+#include "mapping.h"
+#include "walk.h"
+
+namespace ctnbpf {
+namespace {
+
+using Pid = std::uint32_t;
+
+struct FreeRing {
+  void operator()(ring_buffer* ring) const { ring_buffer__free(ring); }
+};
+
+/* Sets tree_watch for as long as it lives, and knows parents and children. */
+class Lineage {
+ public:
+  static Result<std::unique_ptr<Lineage>> watch(Writer& writer) {
+    std::unique_ptr<Lineage> made(new Lineage(writer));
+    CTN_ASSIGN(UniqueFd map, writer.pins().open_map("forks"));
+    made->ring_.reset(ring_buffer__new(
+        map.get(),
+        [](void* self, void* data, std::size_t) {
+          const auto& fork = *static_cast<const ctn_fork*>(data);
+          static_cast<Lineage*>(self)->add(fork.parent, fork.child);
+          return 0;
+        },
+        made.get(), nullptr));
+    if (!made->ring_) return system_error("read the ring 'forks'");
+    made->listen();
+    made->children_.clear(); /* what an earlier watch left unread: those pids may be others now */
+    store(writer.core().tree_watch, 1U);
+    wait_for_programs(); /* now every fork sees it */
+    return made;
+  }
+  ~Lineage() { store(writer_.core().tree_watch, 0U); }
+
+  void listen() { ring_buffer__consume(ring_.get()); }
+  void look(const std::vector<ctn_walk_task>& tasks) {
+    for (const ctn_walk_task& task : tasks) add(task.ppid, task.tgid);
+  }
+  /* Adds to `known` all descendants of its members. */
+  void close(std::set<Pid>& known) const {
+    std::vector<Pid> todo(known.begin(), known.end());
+    while (!todo.empty()) {
+      auto found = children_.find(todo.back());
+      todo.pop_back();
+      if (found == children_.end()) continue;
+      for (Pid child : found->second)
+        if (known.insert(child).second) todo.push_back(child);
+    }
+  }
+
+ private:
+  explicit Lineage(Writer& writer) : writer_(writer) {}
+  void add(Pid parent, Pid child) { children_[parent].insert(child); }
+
+  Writer& writer_;
+  std::unique_ptr<ring_buffer, FreeRing> ring_;
+  std::map<Pid, std::set<Pid>> children_;
+};
+
+/* The map `move_pids`; empty again at the end. */
+class ChosenPids {
+ public:
+  explicit ChosenPids(UniqueFd map) : map_(std::move(map)) {}
+  ChosenPids(const ChosenPids&) = delete;
+  ChosenPids& operator=(const ChosenPids&) = delete;
+  ~ChosenPids() {
+    for (Pid pid : in_) bpf_map_delete_elem(map_.get(), &pid);
+  }
+
+  Result<void> become(const std::set<Pid>& wanted) {
+    for (Pid pid : wanted) {
+      if (in_.contains(pid)) continue;
+      std::uint8_t yes = 1;
+      if (int err = bpf_map_update_elem(map_.get(), &pid, &yes, BPF_ANY); err != 0)
+        return system_error(-err, "note which processes to move");
+      in_.insert(pid);
+    }
+    return {};
+  }
+
+ private:
+  UniqueFd map_;
+  std::set<Pid> in_;
+};
+
+/* What an earlier, killed one left. */
+void clear(int map) {
+  Pid key = 0;
+  while (bpf_map_get_next_key(map, nullptr, &key) == 0)
+    if (bpf_map_delete_elem(map, &key) != 0) return;
+}
+
+}  // namespace
+
+Result<AttachResult> attach_tree(Writer& writer, Slot slot, pid_t pid) {
+  std::uint32_t hierarchy = writer.nodes()[slot].hierarchy;
+  for (const Subsystem* subsystem : bound_subsystems(writer, hierarchy))
+    if (subsystem->can_attach) CTN_TRY(subsystem->can_attach(writer, slot, 1));
+
+  CTN_ASSIGN(Mapping request, Mapping::open(writer.pins(), "move", sizeof(ctn_move_request), 1, true));
+  request.as<ctn_move_request>()[0] = {.hierarchy = hierarchy, .slot = slot, .tgid = 0, .chosen = 1};
+  CTN_ASSIGN(UniqueFd map, writer.pins().open_map("move_pids"));
+  clear(map.get());
+  ChosenPids chosen(std::move(map));
+  std::uint64_t untold = load(writer.core().forks_untold);
+  CTN_ASSIGN(auto lineage, Lineage::watch(writer));
+
+  std::set<Pid> known{static_cast<Pid>(pid)};
+  bool any = false;
+  for (;;) {
+    CTN_ASSIGN(auto tasks, walk_tasks(writer.pins()));
+    lineage->listen();
+    lineage->look(tasks);
+    lineage->close(known);
+    CTN_TRY(chosen.become(known));
+    CTN_ASSIGN(MovePass pass, move_pass(writer.pins(), 0));
+    if (pass.full) return no_room_for_tasks(writer, pid);
+    any = any || pass.there != 0;
+    if (!any && pass.newborn == 0)
+      return Error{ESRCH, fmt::format("no process {}: it is gone or exiting", pid)};
+    if (pass.moved != 0 || pass.newborn != 0) continue;
+    if (load(writer.core().forks_untold) != untold)
+      return Error{EAGAIN, fmt::format("{} tasks of {} and its descendants are in {}; but this machine forked so "
+                                       "much that some may have been missed: attach it again",
+                                       pass.there, pid, printable(tree::address_of(writer, slot)))};
+    return AttachResult{pass.there};
+  }
+}
+
+}  // namespace ctnbpf

@@ -1,0 +1,113 @@
+/* events */
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+#include "context.h"
+#include "ctnbpf/events.h"
+#include "ctnbpf/tree.h"
+
+namespace ctnbpf::cli {
+namespace {
+
+/* The address of a container that may be gone since; then none. */
+std::string address_then(const State& state, Slot slot, std::uint32_t generation) {
+  if (slot >= state.nodes().size()) return {};
+  const ctn_node& node = state.nodes()[slot];
+  if (node.generation != generation || load(node.state) == CTN_FREE) return {};
+  return tree::address_of(state, slot);
+}
+
+/* CLOCK_BOOTTIME to the wall clock. */
+timespec wall_time(std::uint64_t boot_ns) {
+  timespec now = {};
+  timespec boot = {};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  ::clock_gettime(CLOCK_BOOTTIME, &boot);
+  auto ns = [](const timespec& t) { return std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec; };
+  std::int64_t at = ns(now) - ns(boot) + static_cast<std::int64_t>(boot_ns);
+  return {at / 1'000'000'000, at % 1'000'000'000};
+}
+
+void print_lost(const Context& context, std::uint64_t lost) {
+  if (lost == 0) return;
+  if (context.json)
+    fmt::print("{}\n", nlohmann::ordered_json{{"event", "lost"}, {"count", lost}}.dump());
+  else
+    fmt::print("({} events lost: they came quicker than they were read)\n", lost);
+}
+
+void print_event(const Context& context, const State& state, const ctn_event& event) {
+  std::string container = address_then(state, event.slot, event.generation);
+  std::string by = address_then(state, event.by_slot, event.by_generation);
+  std::string comm(event.comm, ::strnlen(event.comm, sizeof(event.comm)));
+  timespec wall = wall_time(event.time_ns);
+  bool refusal = event.kind <= CTN_EVENT_FILE_REFUSED;
+  if (context.json) {
+    nlohmann::ordered_json one;
+    one["event"] = event_name(event.kind);
+    one["time_ns"] = std::int64_t{wall.tv_sec} * 1'000'000'000 + wall.tv_nsec;
+    one["container"] = container.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(container);
+    if (refusal) one["by"] = by.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(by);
+    one["pid"] = event.pid;
+    one["tid"] = event.tid;
+    one["uid"] = event.uid;
+    one["comm"] = comm;
+    fmt::print("{}\n", one.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    return;
+  }
+  std::string line = fmt::format("{:%H:%M:%S}.{:03} {:<13} {}", fmt::localtime(wall.tv_sec), wall.tv_nsec / 1'000'000,
+                                 event_name(event.kind), container.empty() ? "(gone)" : printable(container));
+  if (refusal && event.by_slot != event.slot)
+    line += fmt::format(" by {}", by.empty() ? "(gone)" : printable(by));
+  fmt::print("{}  pid {} ({}) uid {}\n", line, event.pid, printable(comm), event.uid);
+}
+
+/* A reader's view ends at the slots that were in use when it was opened. */
+Result<void> refresh(const Context& context, State& state, const ctn_event& event) {
+  if (std::max(event.slot, event.by_slot) < state.nodes().size()) return {};
+  CTN_ASSIGN(state, State::open(context.pins()));
+  return {};
+}
+
+Result<void> events(const Context& context, bool follow, bool since_start) {
+  CTN_ASSIGN(State state, State::open(context.pins()));
+  CTN_ASSIGN(EventReader reader,
+             EventReader::open(context.pins(), follow && !since_start ? EventReader::From::kNow
+                                                                      : EventReader::From::kOldest));
+  for (;;) {
+    while (auto event = reader.next()) {
+      print_lost(context, reader.take_lost());
+      if (event->kind == CTN_EVENT_EMPTIED) continue; /* between the kernel side and `kill` */
+      CTN_TRY(refresh(context, state, *event));
+      print_event(context, state, *event);
+    }
+    print_lost(context, reader.take_lost());
+    if (!follow) return {};
+    if (std::fflush(stdout) != 0) return system_error("write to standard output");
+    reader.wait(-1);
+  }
+}
+
+}  // namespace
+
+void add_events(CLI::App& app, Context& context) {
+  struct Options {
+    bool follow = false;
+    bool since_start = false;
+  };
+  auto options = std::make_shared<Options>();
+  app.add_flag("-f,--follow", options->follow, "wait for new events, and print only those");
+  app.add_flag("--since-start", options->since_start, "with -f: first those that are still known");
+  app.footer("Refused forks and opens, containers that became empty (released; with notify_on_release)\n"
+             "and removed ones that nothing holds any more (gone). The last 4096 are known. With --json\n"
+             "one object a line.");
+  app.callback([&context, options] {
+    if (auto done = events(context, options->follow, options->since_start); !done)
+      context.exit_code = fail(context, done.error());
+  });
+}
+
+}  // namespace ctnbpf::cli

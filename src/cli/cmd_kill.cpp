@@ -1,0 +1,85 @@
+/* kill */
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "context.h"
+#include "ctnbpf/kill.h"
+#include "ctnbpf/tree.h"
+
+namespace ctnbpf::cli {
+namespace {
+
+constexpr double kKillTimeout = 10; /* seconds, of SIGKILL */
+
+struct Options {
+  std::string address;
+  std::string signal = "KILL";
+  bool recursive = false;
+  double timeout = -1;
+};
+
+/* "TERM", "SIGTERM" or "15". */
+Result<int> parse_signal(const std::string& text) {
+  int number = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error == std::errc() && end == text.data() + text.size() && number >= 1 && number <= SIGRTMAX) return number;
+  std::string_view name = text;
+  if (name.starts_with("SIG")) name.remove_prefix(3);
+  for (number = 1; number < NSIG; number++)
+    if (const char* known = ::sigabbrev_np(number); known != nullptr && name == known) return number;
+  return Error{EINVAL, fmt::format("no signal '{}': use a name such as TERM, or a number from 1 to {}",
+                                   printable(text), SIGRTMAX)};
+}
+
+/* Also whether this very process is to get the signal, after the writer lock is gone. */
+Result<bool> kill_container(const Context& context, const Options& options, int signal) {
+  double timeout = options.timeout >= 0 ? options.timeout : signal == SIGKILL ? kKillTimeout : 0;
+  CTN_ASSIGN(Writer writer, open_writer(context));
+  CTN_ASSIGN(Slot slot, tree::find(writer, options.address));
+  CTN_ASSIGN(KillResult done,
+             kill_tasks(writer, slot, signal, options.recursive, static_cast<int>(timeout * 1000)));
+  if (context.json)
+    print_json({{"signalled", done.signalled}, {"left", done.left}, {"self", done.self}});
+  bool waited = signal == SIGKILL || timeout > 0;
+  if (waited && done.left != 0)
+    return Error{ETIMEDOUT, fmt::format("{} still has {} task{} {:g} s after the signal: see `ctnbpf ps {}{}`",
+                                        printable(tree::address_of(writer, slot)), done.left,
+                                        done.left == 1 ? "" : "s", timeout, options.recursive ? "-r " : "",
+                                        printable(options.address))};
+  return done.self;
+}
+
+}  // namespace
+
+void add_kill(CLI::App& app, Context& context) {
+  auto options = std::make_shared<Options>();
+  app.add_option("ADDR", options->address, "container")->required();
+  app.add_option("-s,--signal", options->signal, "signal, by name or number (KILL)")->type_name("SIG");
+  app.add_flag("-r,--recursive", options->recursive, "with all containers below");
+  app.add_option("--timeout", options->timeout,
+                 "how long to wait for the tasks to end (KILL: 10 s; others: not at all)")
+      ->type_name("SEC")
+      ->check(CLI::Range(0.0, 86400.0));
+  app.footer("With KILL no task of the container can fork from the first moment on, and it is empty when\n"
+             "this ends; exit code 1 if tasks are left after the timeout. The process of `ctnbpf kill`\n"
+             "itself comes last, if it is in the container.");
+  app.callback([&context, options] {
+    auto signal = parse_signal(options->signal);
+    if (!signal) {
+      report(context, signal.error());
+      context.exit_code = kUsage;
+      return;
+    }
+    auto self = kill_container(context, *options, *signal);
+    if (!self)
+      context.exit_code = fail(context, self.error());
+    else if (*self)
+      (void)::raise(*signal);
+  });
+}
+
+}  // namespace ctnbpf::cli

@@ -1,0 +1,159 @@
+#include "ctnbpf/events.h"
+
+#include <bpf/bpf.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "ctnbpf/state.h"
+#include "mapping.h"
+#include "pins.h"
+#include "unique_fd.h"
+
+namespace ctnbpf {
+namespace {
+
+/* The bell: a BPF ring buffer of which only its waking is used. One that holds something wakes its
+ * edge-triggered pollers once for each record that is added, however many of them there are; so it
+ * is never read empty, only kept from getting full. Several readers doing that at once is harmless:
+ * each moves the position to a record that was there. */
+class Bell {
+ public:
+  static Result<Bell> open(const Pins& pins) {
+    Bell bell;
+    CTN_ASSIGN(bell.map_, pins.open_map("bell"));
+    auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    bell.page_ = page;
+    bell.consumer_ = ::mmap(nullptr, page, PROT_READ | PROT_WRITE, MAP_SHARED, bell.map_.get(), 0);
+    bell.producer_ = ::mmap(nullptr, page, PROT_READ, MAP_SHARED, bell.map_.get(), static_cast<off_t>(page));
+    if (bell.consumer_ == MAP_FAILED || bell.producer_ == MAP_FAILED)
+      return system_error("map 'bell' into memory");
+    bell.epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
+    epoll_event wanted = {};
+    wanted.events = EPOLLIN | EPOLLET;
+    if (!bell.epoll_.valid() ||
+        ::epoll_ctl(bell.epoll_.get(), EPOLL_CTL_ADD, bell.map_.get(), &wanted) != 0)
+      return system_error("wait for events");
+    return bell;
+  }
+  Bell(Bell&& other) noexcept
+      : map_(std::move(other.map_)), epoll_(std::move(other.epoll_)), page_(other.page_),
+        consumer_(std::exchange(other.consumer_, MAP_FAILED)),
+        producer_(std::exchange(other.producer_, MAP_FAILED)) {}
+  ~Bell() {
+    if (consumer_ != MAP_FAILED) ::munmap(consumer_, page_);
+    if (producer_ != MAP_FAILED) ::munmap(producer_, page_);
+  }
+
+  void wait(int timeout_ms, int fd) {
+    pollfd fds[] = {{epoll_.get(), POLLIN, 0}, {fd, POLLIN, 0}};
+    if (::poll(fds, fd < 0 ? 1 : 2, timeout_ms) <= 0) return;
+    epoll_event event = {};
+    (void)::epoll_wait(epoll_.get(), &event, 1, 0); /* takes the edge */
+    make_room();
+  }
+
+ private:
+  Bell() = default;
+  /* Before the log is read, so that a ring lost for want of room is one whose event is read. */
+  void make_room() {
+    constexpr unsigned long kRecord = 16; /* header and one number */
+    constexpr unsigned long kMuch = 2048;
+    auto& consumer = *static_cast<unsigned long*>(consumer_);
+    unsigned long produced = load(*static_cast<const unsigned long*>(producer_));
+    if (produced - load(consumer) > kMuch) store(consumer, produced - kRecord);
+  }
+
+  UniqueFd map_;
+  UniqueFd epoll_;
+  std::size_t page_ = 0;
+  void* consumer_ = MAP_FAILED;
+  void* producer_ = MAP_FAILED;
+};
+
+}  // namespace
+
+struct EventReader::Impl {
+  State state;
+  Mapping log;
+  Bell bell;
+  std::uint64_t position = 0;
+  std::uint64_t lost = 0;
+};
+
+EventReader::EventReader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+EventReader::EventReader(EventReader&&) noexcept = default;
+EventReader::~EventReader() = default;
+
+Result<EventReader> EventReader::open(const Pins& pins, From from) {
+  CTN_ASSIGN(State state, State::open(pins));
+  CTN_ASSIGN(Mapping log, Mapping::open(pins, "events", sizeof(ctn_event), CTN_EVENT_LOG, false));
+  CTN_ASSIGN(Bell bell, Bell::open(pins));
+  auto impl = std::make_unique<Impl>(Impl{std::move(state), std::move(log), std::move(bell)});
+  std::uint64_t head = load(impl->state.core().event_head);
+  if (from == From::kNow)
+    impl->position = head;
+  else
+    impl->position = impl->lost = head > CTN_EVENT_LOG ? head - CTN_EVENT_LOG : 0;
+  return EventReader(std::move(impl));
+}
+
+std::optional<ctn_event> EventReader::next() {
+  /* A record that is being written holds up who reads it: its writer has only a few instructions to
+   * go, if it was not interrupted. After that many looks it counts as lost. */
+  constexpr int kLooks = 100'000;
+  for (int look = 0;;) {
+    std::uint64_t head = load(impl_->state.core().event_head);
+    if (impl_->position >= head) return std::nullopt;
+    if (head - impl_->position > CTN_EVENT_LOG) {
+      impl_->lost += head - CTN_EVENT_LOG - impl_->position;
+      impl_->position = head - CTN_EVENT_LOG;
+    }
+    const ctn_event& record = impl_->log.as<ctn_event>()[impl_->position % CTN_EVENT_LOG];
+    std::uint64_t wanted = impl_->position + 1;
+    std::uint64_t before = load(record.number);
+    ctn_event copy = record;
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    if (before == wanted && load(record.number) == wanted) {
+      impl_->position++;
+      return copy;
+    }
+    if (before > wanted || ++look > kLooks) {
+      impl_->lost++;
+      impl_->position++;
+      look = 0;
+    }
+  }
+}
+
+std::uint64_t EventReader::take_lost() { return std::exchange(impl_->lost, 0); }
+
+void EventReader::wait(int timeout_ms, int fd) { impl_->bell.wait(timeout_ms, fd); }
+
+const char* event_name(std::uint32_t kind) {
+  switch (kind) {
+    case CTN_EVENT_FORK_REFUSED: return "fork-refused";
+    case CTN_EVENT_FORK_RATE: return "fork-rate-refused";
+    case CTN_EVENT_FILE_REFUSED: return "file-refused";
+    case CTN_EVENT_RELEASED: return "released";
+    case CTN_EVENT_GONE: return "gone";
+    case CTN_EVENT_EMPTIED: return "emptied";
+    default: return "unknown";
+  }
+}
+
+Result<void> tell_if_emptied(Writer& writer, Slot slot) {
+  if (slot < CTN_MAX_HIER || load(writer.nodes()[slot].armed) == 0) return {};
+  CTN_ASSIGN(UniqueFd program, writer.pins().open_prog("s_emptied"));
+  ctn_event_request request = {slot};
+  LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = &request, .ctx_size_in = sizeof(request));
+  if (int err = bpf_prog_test_run_opts(program.get(), &options); err != 0)
+    return system_error(-err, "run program 's_emptied'");
+  return {};
+}
+
+}  // namespace ctnbpf

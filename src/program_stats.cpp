@@ -1,0 +1,51 @@
+#include "program_stats.h"
+
+#include <bpf/bpf.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include "hooks.h"
+
+namespace ctnbpf {
+namespace {
+
+Result<ProgramStats> stats_of(const Pins& pins, const std::string& name, const std::string& hook) {
+  CTN_ASSIGN(UniqueFd program, pins.open_prog(name));
+  bpf_prog_info info = {};
+  __u32 size = sizeof(info);
+  if (int err = bpf_obj_get_info_by_fd(program.get(), &info, &size); err != 0)
+    return system_error(-err, fmt::format("read the properties of program '{}'", name));
+  return ProgramStats{name, hook, ::access(pins.link(name).c_str(), F_OK) == 0, info.run_cnt, info.run_time_ns,
+                      info.recursion_misses};
+}
+
+Result<std::vector<ProgramStats>> all_stats(const Pins& pins) {
+  std::vector<ProgramStats> out;
+  for (const hooks::HookProgram& program : hooks::programs()) {
+    auto one = stats_of(pins, program.name, program.hook);
+    if (one)
+      out.push_back(*one);
+    else if (one.error().code != ENOENT) /* not of this level */
+      return one.error();
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<std::vector<ProgramStats>> program_stats(const Pins& pins, int seconds) {
+  if (seconds == 0) return all_stats(pins);
+  UniqueFd counting(bpf_enable_stats(BPF_STATS_RUN_TIME));
+  if (!counting.valid()) return system_error("have the kernel count runs of programs");
+  CTN_ASSIGN(auto before, all_stats(pins));
+  (void)::poll(nullptr, 0, seconds * 1000);
+  CTN_ASSIGN(auto after, all_stats(pins));
+  for (std::size_t i = 0; i < after.size() && i < before.size(); i++) {
+    after[i].runs -= before[i].runs;
+    after[i].run_time_ns -= before[i].run_time_ns;
+  }
+  return after;
+}
+
+}  // namespace ctnbpf

@@ -1,0 +1,56 @@
+/* CPU figures of all containers at one moment, the slices that run now included. */
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "cpuacct/cpuacct.h"
+#include "ctnbpf/state.h"
+
+namespace ctnbpf::cpuacct {
+
+class Sample {
+ public:
+  /* Looks at every CPU. `state` is to live as long as the sample. */
+  static Result<Sample> take(const State& state);
+
+  std::uint32_t cpus() const { return static_cast<std::uint32_t>(looks_.size()); }
+  /* What the container's own tasks used on one CPU, up to now. Zero for a root. */
+  cpuacct_cell cell(Slot slot, std::uint32_t cpu) const;
+  /* The same on all CPUs; `mark` and `window_end` are of no meaning. */
+  cpuacct_cell sum(Slot slot) const;
+  /* What removed containers right below used, and all that was below those. */
+  std::uint64_t removed(Slot slot) const { return totals_[slot].removed; }
+  /* Own + removed + the total of each child. Of a root: what the machine used since its start. */
+  std::uint64_t total(Slot slot) const;
+  /* Own; of a root what is left of the machine's. */
+  std::uint64_t usage(Slot slot) const;
+  /* Of the machine, on one CPU. */
+  std::uint64_t machine(std::uint32_t cpu) const { return looks_[cpu].machine; }
+  /* What the subtree used in the last full window; nothing is known of a root's. */
+  std::uint64_t last_window(Slot slot) const { return totals_[slot].last_window; }
+
+ private:
+  explicit Sample(const State& state) : state_(&state) {}
+  void add_up();
+  std::uint64_t folded(Slot slot) const;
+
+  struct Total {
+    std::uint64_t usage = 0;
+    std::uint64_t removed = 0;
+    std::uint64_t last_window = 0;
+  };
+  const State* state_;
+  std::vector<cpuacct_look> looks_; /* by CPU */
+  std::uint64_t machine_ = 0;
+  std::span<const cpuacct_cell> cells_;
+  std::span<const cpuacct_state> states_;
+  std::vector<Total> totals_; /* by slot; those of roots: of all containers below */
+};
+
+/* CLOCK_MONOTONIC less the scheduler's clock, or a very little more; 0 where this kernel shows no
+ * such clock. */
+Result<std::int64_t> measure_clock(const State& state);
+
+}  // namespace ctnbpf::cpuacct

@@ -1,0 +1,356 @@
+/* Events, release, kill and attach --tree over real hooks. */
+#include "ctnbpf/events.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "ctnbpf/kill.h"
+#include "kernel_test.h"
+#include "workload.h"
+
+namespace ctnbpf::test {
+namespace {
+
+class EventTest : public KernelTest {
+ protected:
+  EventReader listen() {
+    auto reader = EventReader::open(pins(), EventReader::From::kNow);
+    EXPECT_TRUE(reader.has_value()) << reader.error().what;
+    return std::move(*reader);
+  }
+
+  /* The next event of `kind`, or none within a deadline. */
+  static std::optional<ctn_event> wait_for(EventReader& reader, std::uint32_t kind) {
+    std::optional<ctn_event> found;
+    eventually([&] {
+      while (auto event = reader.next())
+        if (event->kind == kind) {
+          found = event;
+          return true;
+        }
+      reader.wait(100);
+      return false;
+    });
+    return found;
+  }
+
+  /* How many events of `kind` there are by now. */
+  static int count(EventReader& reader, std::uint32_t kind) {
+    int sum = 0;
+    while (auto event = reader.next()) sum += event->kind == kind;
+    return sum;
+  }
+
+  Result<KillResult> kill_in(const std::string& address, int signal, bool recursive, int timeout_ms) {
+    CTN_ASSIGN(Writer writer, Writer::open(pins()));
+    CTN_ASSIGN(Slot at, tree::find(writer, address));
+    return kill_tasks(writer, at, signal, recursive, timeout_ms);
+  }
+  Result<void> remove(const std::string& address, bool lazy) {
+    CTN_ASSIGN(Writer writer, Writer::open(pins()));
+    CTN_ASSIGN(Slot at, tree::find(writer, address));
+    return tree::remove(writer, at, lazy);
+  }
+};
+
+class Release : public EventTest {};
+
+TEST_F(Release, TheLastTaskTells) {
+  create("default:/a", {"notify_on_release=1"});
+  EventReader reader = listen();
+  Background first = start_in("default:/a", [] { return ::pause(); });
+  Background second = start_in("default:/a", [] { return ::pause(); });
+  first.signal(SIGKILL);
+  first.wait();
+  EXPECT_EQ(count(reader, CTN_EVENT_RELEASED), 0);
+  auto last = static_cast<std::uint32_t>(second.pid());
+  second.signal(SIGKILL);
+  second.wait();
+  auto event = wait_for(reader, CTN_EVENT_RELEASED);
+  ASSERT_TRUE(event.has_value());
+  EXPECT_EQ(event->slot, slot("default:/a"));
+  EXPECT_EQ(event->pid, last);
+  EXPECT_EQ(count(reader, CTN_EVENT_RELEASED), 0) << "told once";
+}
+
+TEST_F(Release, AnAttachElsewhereAndTheLastChildTell) {
+  create("default:/a", {"notify_on_release=1"});
+  create("default:/b");
+  create("default:/a/x");
+  EventReader reader = listen();
+  Background task = start_in("default:/a", [] { return ::pause(); });
+  attach_pid("default:/b", task.pid());
+  EXPECT_EQ(count(reader, CTN_EVENT_RELEASED), 0) << "it has a child";
+  ASSERT_TRUE(remove("default:/a/x", false).has_value());
+  auto event = wait_for(reader, CTN_EVENT_RELEASED);
+  ASSERT_TRUE(event.has_value());
+  EXPECT_EQ(event->slot, slot("default:/a"));
+  attach_pid("default:/a", task.pid());
+  attach_pid("default:/b", task.pid());
+  EXPECT_TRUE(wait_for(reader, CTN_EVENT_RELEASED).has_value()) << "each time";
+}
+
+TEST_F(Release, NothingTellsWithoutTheFlagNorOfWhatWasEmptyBefore) {
+  create("default:/a");
+  EventReader reader = listen();
+  start_in("default:/a", [] { return 0; }).wait();
+  create("default:/a/x");
+  ASSERT_TRUE(remove("default:/a/x", false).has_value());
+  set("default:/a", {"notify_on_release=1"});
+  EXPECT_EQ(count(reader, CTN_EVENT_RELEASED), 0);
+  create("default:/a/y"); /* the flag is inherited */
+  EXPECT_EQ(number("default:/a/y", "notify_on_release"), 1u);
+  ASSERT_TRUE(remove("default:/a/y", false).has_value());
+  EXPECT_TRUE(wait_for(reader, CTN_EVENT_RELEASED).has_value());
+}
+
+/* Each emptying is told once, however many leave at the same time. */
+TEST_F(Release, ManyLeavingAtOnceTellOnce) {
+  create("default:/a", {"notify_on_release=1"});
+  for (int round = 0; round < 20; round++) {
+    EventReader reader = listen();
+    Background parent = start_in("default:/a", [] {
+      Sleepers many(16);
+      return 0; /* the sleepers are killed and reaped, then we go */
+    });
+    parent.wait();
+    ASSERT_TRUE(wait_for(reader, CTN_EVENT_RELEASED).has_value());
+    EXPECT_EQ(count(reader, CTN_EVENT_RELEASED), 0);
+  }
+  EXPECT_EQ(load(state().nodes()[slot("default:/a")].releases), 20u);
+}
+
+TEST_F(Release, ARemovedContainerTellsWhenNothingHoldsItAnyMore) {
+  create("default:/a");
+  EventReader reader = listen();
+  Background task = start_in("default:/a", [] { return ::pause(); });
+  Slot at = slot("default:/a");
+  auto refused = remove("default:/a", false);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code, EBUSY);
+  EXPECT_NE(refused.error().what.find("has 1 live task"), std::string::npos) << refused.error().what;
+  ASSERT_TRUE(remove("default:/a", true).has_value());
+  EXPECT_FALSE(exists("default:/a"));
+  create("default:/a"); /* its name is free again */
+  EXPECT_EQ(count(reader, CTN_EVENT_GONE), 0);
+  task.signal(SIGKILL);
+  task.wait();
+  auto event = wait_for(reader, CTN_EVENT_GONE);
+  ASSERT_TRUE(event.has_value());
+  EXPECT_EQ(event->slot, at);
+}
+
+class Events : public EventTest {};
+
+TEST_F(Events, ARefusedForkNamesTheForkerAndTheAncestorThatRefused) {
+  need_level(CTN_LEVEL_FALLBACK);
+  if (IsSkipped() || HasFatalFailure()) return;
+  create("default:/a", {"numtasks.limit=1"});
+  create("default:/a/b");
+  EventReader reader = listen();
+  Background task = start_in("default:/a/b", [] { return ::fork() < 0 && errno == EAGAIN ? 0 : 1; });
+  auto forker = static_cast<std::uint32_t>(task.pid());
+  EXPECT_EQ(task.wait(), 0);
+  auto event = wait_for(reader, CTN_EVENT_FORK_REFUSED);
+  ASSERT_TRUE(event.has_value());
+  EXPECT_EQ(event->slot, slot("default:/a/b"));
+  EXPECT_EQ(event->by_slot, slot("default:/a"));
+  EXPECT_EQ(event->pid, forker);
+  EXPECT_EQ(event->uid, 0u);
+  EXPECT_STREQ(event->comm, "kernel_test");
+}
+
+/* Readers take nothing from each other, and who is too slow learns how much it missed. */
+TEST_F(Events, EveryReaderSeesAllOrIsToldHowManyItMissed) {
+  create("default:/a", {"notify_on_release=1"});
+  EventReader one = listen();
+  EventReader other = listen();
+  constexpr int kMany = CTN_EVENT_LOG + 100;
+  Background child([] { return ::pause(); });
+  {
+    auto writer = Writer::open(pins());
+    ASSERT_TRUE(writer.has_value());
+    auto at = tree::find(*writer, "default:/a");
+    ASSERT_TRUE(at.has_value());
+    for (int i = 0; i < kMany; i++) { /* the same as an attach and a way back, without walks */
+      store(writer->nodes()[*at].armed, 1U);
+      ASSERT_TRUE(tell_if_emptied(*writer, *at).has_value());
+      if (i % 64 == 0) {
+        EXPECT_EQ(count(one, CTN_EVENT_RELEASED), i == 0 ? 1 : 64);
+      }
+    }
+  }
+  EXPECT_EQ(one.take_lost(), 0u);
+  int seen = count(other, CTN_EVENT_RELEASED);
+  EXPECT_EQ(static_cast<std::uint64_t>(seen) + other.take_lost(), static_cast<std::uint64_t>(kMany));
+  EXPECT_GT(seen, CTN_EVENT_LOG / 2);
+}
+
+class Kill : public EventTest {};
+
+TEST_F(Kill, EndsAForkBomb) {
+  need_level(CTN_LEVEL_FALLBACK); /* nothing would hold the bomb */
+  if (IsSkipped() || HasFatalFailure()) return;
+  create("default:/a", {"numtasks.limit=32"});
+  create("default:/a/b");
+  Background bomb = start_in("default:/a/b", [] {
+    fork_bomb(4, 60);
+    return 0;
+  });
+  ASSERT_TRUE(eventually([&] { return number("default:/a", "numtasks.events") > 100; }));
+  auto killed = kill_in("default:/a", SIGKILL, true, 20'000);
+  ASSERT_TRUE(killed.has_value()) << killed.error().what;
+  EXPECT_EQ(killed->left, 0u);
+  EXPECT_GT(killed->signalled, 0u);
+  EXPECT_EQ(number("default:/a/b", "tasks"), 0u);
+  EXPECT_EQ(bomb.wait(), 128 + SIGKILL);
+  /* And is over: who comes now may fork. */
+  EXPECT_EQ(start_in("default:/a/b", [] { return static_cast<int>(fork_and_reap(5L)); }).wait(), 0);
+}
+
+TEST_F(Kill, ReachesThisContainerOrAllBelow) {
+  create("default:/a");
+  create("default:/a/b");
+  create("default:/a/c");
+  Background in_a = start_in("default:/a", [] { return ::pause(); });
+  Background in_b = start_in("default:/a/b", [] { return ::pause(); });
+  Background lingering = start_in("default:/a/c", [] { return ::pause(); });
+  ASSERT_TRUE(remove("default:/a/c", true).has_value());
+  auto alone = kill_in("default:/a", SIGKILL, false, 10'000);
+  ASSERT_TRUE(alone.has_value()) << alone.error().what;
+  EXPECT_EQ(alone->signalled, 1u);
+  EXPECT_EQ(in_a.wait(), 128 + SIGKILL);
+  EXPECT_EQ(number("default:/a/b", "tasks"), 1u);
+  auto all = kill_in("default:/a", SIGKILL, true, 10'000);
+  ASSERT_TRUE(all.has_value()) << all.error().what;
+  EXPECT_EQ(all->signalled, 2u);
+  EXPECT_EQ(all->left, 0u);
+  EXPECT_EQ(in_b.wait(), 128 + SIGKILL);
+  EXPECT_EQ(lingering.wait(), 128 + SIGKILL);
+}
+
+TEST_F(Kill, OtherSignalsReachEveryProcessAndAreWaitedForOnRequest) {
+  create("default:/a");
+  std::vector<Background> tasks;
+  for (int i = 0; i < 5; i++)
+    tasks.push_back(start_in("default:/a", [] {
+      ::signal(SIGUSR1, [](int) { ::_exit(7); });
+      for (;;) ::pause();
+      return 0;
+    }));
+  /* A handler may not be there yet: who has none dies of it as well. */
+  auto done = kill_in("default:/a", SIGUSR1, false, 10'000);
+  ASSERT_TRUE(done.has_value()) << done.error().what;
+  EXPECT_EQ(done->signalled, 5u);
+  EXPECT_EQ(done->left, 0u);
+  Background deaf = start_in("default:/a", [] {
+    ::signal(SIGTERM, SIG_IGN);
+    for (;;) ::pause();
+    return 0;
+  });
+  auto stopped = kill_in("default:/a", SIGSTOP, false, 0);
+  ASSERT_TRUE(stopped.has_value());
+  EXPECT_EQ(stopped->left, 1u);
+  auto killed = kill_in("default:/a", SIGKILL, false, 10'000);
+  ASSERT_TRUE(killed.has_value());
+  EXPECT_EQ(killed->left, 0u) << "stopped tasks die too";
+}
+
+TEST_F(Kill, TheRootIsNotKilled) {
+  auto refused = kill_in("default:/", SIGKILL, false, 0);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code, EPERM);
+}
+
+class AttachTree : public EventTest {};
+
+/* Forks that begin with the attach, from parents that end at once, so that init adopts the children
+ * before anyone can look. */
+TEST_F(AttachTree, TakesAllDescendantsAgainstForksAndOrphans) {
+  create("default:/a");
+  create("default:/b");
+  Slot target = slot("default:/b");
+  for (int round = 0; round < 3; round++) {
+    Background top = start_in(round % 2 == 0 ? "default:/" : "default:/a", [this, target] {
+      ::setpgid(0, 0);
+      for (int spawner = 0; spawner < 3; spawner++) {
+        if (::fork() != 0) continue;
+        State now = state();
+        /* The attach has begun; or it was over before this ran again. */
+        while (load(now.core().tree_watch) == 0 && live_tasks(now.nodes()[target]) == 0) ::sched_yield();
+        for (int line = 0; line < 40; line++) {
+          if (::fork() == 0) {
+            if (::fork() != 0) ::_exit(0);
+            if (::fork() != 0) ::_exit(0);
+            ::pause();
+          }
+          ::waitpid(-1, nullptr, 0);
+        }
+        ::pause();
+      }
+      return ::pause();
+    });
+    auto group = [&] {
+      auto tasks = walk_tasks(pins());
+      std::vector<ctn_walk_task> out;
+      for (const ctn_walk_task& task : *tasks)
+        if (::getpgid(static_cast<pid_t>(task.tgid)) == top.pid() && !has_exited(task)) out.push_back(task);
+      return out;
+    };
+    ASSERT_TRUE(eventually([&] { return group().size() == 4; }));
+    {
+      auto writer = Writer::open(pins());
+      ASSERT_TRUE(writer.has_value());
+      auto to = tree::find(*writer, "default:/b");
+      ASSERT_TRUE(to.has_value());
+      auto moved = attach_tree(*writer, *to, top.pid());
+      ASSERT_TRUE(moved.has_value()) << moved.error().what;
+      EXPECT_GE(moved->tasks, 4u);
+    }
+    /* Who is exiting is where it was until it is gone; who escaped would stay outside. */
+    EXPECT_TRUE(eventually([&] {
+      auto all = group();
+      return all.size() == 4 + 3 * 40 && std::all_of(all.begin(), all.end(), [&](const ctn_walk_task& task) {
+               return container_of(task, 0) == slot("default:/b");
+             });
+    })) << "round " << round << ": " << group().size();
+    ::kill(-top.pid(), SIGKILL);
+    ASSERT_TRUE(eventually([&] { return number("default:/b", "tasks") == 0; }));
+  }
+}
+
+TEST_F(AttachTree, NobodyElse) {
+  create("default:/a");
+  Background other([] { return ::pause(); });
+  Background top([] {
+    Sleepers two(2);
+    return ::pause();
+  });
+  ASSERT_TRUE(eventually([&] {
+    auto tasks = walk_tasks(pins());
+    return tasks && std::count_if(tasks->begin(), tasks->end(), [&](const ctn_walk_task& task) {
+             return task.ppid == static_cast<std::uint32_t>(top.pid());
+           }) == 2;
+  }));
+  {
+    auto writer = Writer::open(pins());
+    ASSERT_TRUE(writer.has_value());
+    auto to = tree::find(*writer, "default:/a");
+    auto moved = attach_tree(*writer, *to, top.pid());
+    ASSERT_TRUE(moved.has_value()) << moved.error().what;
+    EXPECT_EQ(moved->tasks, 3u);
+    auto gone = attach_tree(*writer, *to, 4194304);
+    ASSERT_FALSE(gone.has_value());
+    EXPECT_EQ(gone.error().code, ESRCH);
+  }
+  EXPECT_EQ(number("default:/a", "tasks"), 3u);
+  EXPECT_EQ(load(state().core().tree_watch), 0u);
+  auto killed = kill_in("default:/a", SIGKILL, false, 10'000);
+  ASSERT_TRUE(killed.has_value());
+}
+
+}  // namespace
+}  // namespace ctnbpf::test
