@@ -55,6 +55,7 @@ struct {
 static __noinline int tell_fork(struct task_struct *child) {
   struct ctn_fork out = {.parent = bpf_get_current_pid_tgid() >> 32, .child = child->tgid};
   if (out.parent == out.child) return 0; /* a thread */
+  __sync_fetch_and_add(&core.forks_told, 1);
   if (bpf_ringbuf_output(&forks, &out, sizeof(out), 0)) __sync_fetch_and_add(&core.forks_untold, 1);
   return 0;
 }

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <map>
@@ -65,11 +66,13 @@ class Agentd {
   }
 
   int wake_fd() const { return wake_.get(); }
-  bool stopped() {
+  /* Is it to stop? `woken`: an owner ended, or the pins may have gone. */
+  bool stopped(bool& woken) {
     epoll_event event = {};
     bool stop = false;
     while (::epoll_wait(wake_.get(), &event, 1, 0) == 1) {
       stop = stop || event.data.fd == stop_fd_;
+      woken = true;
       if (event.data.fd == taken_down_.get()) {
         char buffer[4096];
         while (::read(taken_down_.get(), buffer, sizeof(buffer)) > 0) {
@@ -154,15 +157,22 @@ Result<void> serve_releases(const Pins& pins, int stop_fd, const std::function<v
   Agentd agentd(pins, stop_fd, log);
   CTN_TRY(agentd.sweep());
   ready();
+  auto swept_at = std::chrono::steady_clock::now();
   for (;;) {
     bool any = false;
     while (auto event = events.next())
       any = any || event->kind == CTN_EVENT_RELEASED || event->kind == CTN_EVENT_GONE;
     any = any || events.take_lost() != 0;
     if (!any) {
-      events.wait(kSweepMs, agentd.wake_fd());
-      if (agentd.stopped()) return {};
+      auto wait = swept_at + std::chrono::milliseconds(kSweepMs) - std::chrono::steady_clock::now();
+      auto rest = std::chrono::duration_cast<std::chrono::milliseconds>(wait).count();
+      if (rest > 0) events.wait(static_cast<int>(rest), agentd.wake_fd());
+      bool woken = false;
+      if (agentd.stopped(woken)) return {};
+      /* The bell also rings for refusals, which are none of our business: a sweep takes the lock. */
+      if (rest > 0 && !woken) continue;
     }
+    swept_at = std::chrono::steady_clock::now();
     if (auto swept = agentd.sweep(); !swept) {
       if (pins.exist()) return swept;
       log("ctnbpf was taken down");

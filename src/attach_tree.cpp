@@ -39,20 +39,31 @@ class Lineage {
         map.get(),
         [](void* self, void* data, std::size_t) {
           const auto& fork = *static_cast<const ctn_fork*>(data);
-          static_cast<Lineage*>(self)->add(fork.parent, fork.child);
+          auto* lineage = static_cast<Lineage*>(self);
+          lineage->add(fork.parent, fork.child);
+          lineage->heard_++;
           return 0;
         },
         made.get(), nullptr));
     if (!made->ring_) return system_error("read the ring 'forks'");
-    made->listen();
-    made->children_.clear(); /* what an earlier watch left unread: those pids may be others now */
+    /* What an earlier watch left unread is dropped: those pids may be others now. */
+    wait_for_programs();
+    ring_buffer__consume(made->ring_.get());
+    made->children_.clear();
+    made->heard_ = load(writer.core().forks_told) - load(writer.core().forks_untold);
     store(writer.core().tree_watch, 1U);
     wait_for_programs(); /* now every fork sees it */
     return made;
   }
   ~Lineage() { store(writer_.core().tree_watch, 0U); }
 
-  void listen() { ring_buffer__consume(ring_.get()); }
+  /* Hears of every fork that was told before the call. The ring ends at a record that another CPU is
+   * still writing, so it may take several goes. */
+  void listen() {
+    std::uint64_t told = load(writer_.core().forks_told);
+    do ring_buffer__consume(ring_.get());
+    while (heard_ + load(writer_.core().forks_untold) < told);
+  }
   void look(const std::vector<ctn_walk_task>& tasks) {
     for (const ctn_walk_task& task : tasks) add(task.ppid, task.tgid);
   }
@@ -75,6 +86,7 @@ class Lineage {
   Writer& writer_;
   std::unique_ptr<ring_buffer, FreeRing> ring_;
   std::map<Pid, std::set<Pid>> children_;
+  std::uint64_t heard_ = 0; /* forks, of those that core.forks_told counts */
 };
 
 /* The map `move_pids`; empty again at the end. */

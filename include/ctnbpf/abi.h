@@ -147,6 +147,7 @@ struct ctn_core {
   __u32 rename_seq;   /* odd while a name is being changed: who finds nothing looks again */
   __u32 tree_watch;   /* `attach --tree` is at work: newtask tells of each fork of the machine */
   __u64 event_head;   /* number of events so far; programs add to it */
+  __u64 forks_told;   /* forks newtask went to tell of; counted before the ring has them */
   __u64 forks_untold; /* forks that found no room in the ring `forks` */
   struct ctn_pending_text pending;
   struct ctn_hierarchy hierarchies[CTN_MAX_HIER];

@@ -10,7 +10,7 @@ TEST_F(AttributeCommand, GetPrintsAllSomeOrBare) {
   create("default:/a");
   limit("default:/a", "10");
   std::string all = out({"get", "default:/a"});
-  EXPECT_TRUE(all.starts_with("notify_on_release: 0\ntasks: 0\n")) << all;
+  EXPECT_TRUE(all.starts_with("notify_on_release: 0\nrelease_agent: \ntasks: 0\n")) << all;
   std::size_t begin = all.find("numtasks.");
   ASSERT_NE(begin, std::string::npos) << all;
   EXPECT_EQ(all.substr(begin),
