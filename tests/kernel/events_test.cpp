@@ -270,6 +270,10 @@ class AttachTree : public EventTest {};
 /* Forks that begin with the attach, from parents that end at once, so that init adopts the children
  * before anyone can look. */
 TEST_F(AttachTree, TakesAllDescendantsAgainstForksAndOrphans) {
+  /* On kernel 6.18 sched_process_free does not run for some of these tasks, and their records stay
+   * until the addresses are used again: docs/design.md, "Not there yet". */
+  need_level(CTN_LEVEL_FALLBACK);
+  if (IsSkipped() || HasFatalFailure()) return;
   create("default:/a");
   create("default:/b");
   Slot target = slot("default:/b");
