@@ -3,8 +3,8 @@
  * Who is a descendant is known from two sources: the parents a walk over all tasks shows, and the
  * forks that newtask tells of while tree_watch is set. A child born before is found by the walk; one
  * born after is told, so it is known even if its parent ends before the walk comes to it and init
- * adopts it. Descendants once known stay known. Passes go on until one moves nobody: a child whose
- * forker was not yet in the target was born before that one was moved, and so before the last pass. */
+ * adopts it. Descendants once known stay known. Passes go on until one moves nobody and nobody was told
+ * of by its end: then every descendant that could still fork was in the target during that pass. */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
@@ -151,6 +151,11 @@ Result<AttachResult> attach_tree(Writer& writer, Slot slot, pid_t pid) {
     if (!any && pass.newborn == 0)
       return Error{ESRCH, fmt::format("no process {}: it is gone or exiting", pid)};
     if (pass.moved != 0 || pass.newborn != 0) continue;
+    /* One that was outside may have forked after we listened and ended before the pass came to it. */
+    lineage->listen();
+    std::size_t heard_of = known.size();
+    lineage->close(known);
+    if (known.size() != heard_of) continue;
     if (load(writer.core().forks_untold) != untold)
       return Error{EAGAIN, fmt::format("{} tasks of {} and its descendants are in {}; but this machine forked so "
                                        "much that some may have been missed: attach it again",
