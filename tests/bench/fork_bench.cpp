@@ -6,15 +6,10 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <ctime>
+
+#include "rounds.h"
 
 namespace {
-
-double now() {
-  timespec time = {};
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return static_cast<double>(time.tv_sec) * 1e9 + static_cast<double>(time.tv_nsec);
-}
 
 void fork_and_wait(int count) {
   for (int i = 0; i < count; i++) {
@@ -33,11 +28,5 @@ void fork_and_wait(int count) {
 int main(int argc, char** argv) {
   int rounds = argc > 1 ? std::atoi(argv[1]) : 3;
   int forks = argc > 2 ? std::atoi(argv[2]) : 2000;
-  fork_and_wait(forks / 4); /* warm up */
-  for (int round = 0; round < rounds; round++) {
-    double start = now();
-    fork_and_wait(forks);
-    std::printf("%.0f\n", (now() - start) / forks);
-    std::fflush(stdout);
-  }
+  print_rounds(rounds, forks, 0, fork_and_wait);
 }

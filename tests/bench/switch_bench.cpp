@@ -9,15 +9,10 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <ctime>
+
+#include "rounds.h"
 
 namespace {
-
-double now() {
-  timespec time = {};
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return static_cast<double>(time.tv_sec) * 1e9 + static_cast<double>(time.tv_nsec);
-}
 
 [[noreturn]] void die(const char* what) {
   std::perror(what);
@@ -52,12 +47,6 @@ int main(int argc, char** argv) {
     for (int i = 0; i < count / 2; i++)
       if (write(there[1], &byte, 1) != 1 || read(back[0], &byte, 1) != 1) die("switch_bench: pipe");
   };
-  play(switches / 4); /* warm up */
-  for (int round = 0; round < rounds; round++) {
-    double start = now();
-    play(switches);
-    std::printf("%.1f\n", (now() - start) / switches);
-    std::fflush(stdout);
-  }
+  print_rounds(rounds, switches, 1, play);
   kill(pid, SIGKILL);
 }
