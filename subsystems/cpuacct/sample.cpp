@@ -87,8 +87,6 @@ cpuacct_cell copy_of(const cpuacct_cell& shared) {
   return copy;
 }
 
-/* What a task ran up to its move is charged by the clock; where that was a hair too much its next
- * charge takes it back, which may be the first of a new cell. */
 /* For kernels that do not show what a CPU's tasks used: what the ticks found, by CPU, the sum of all
  * at the end. */
 std::vector<std::uint64_t> ticks_by_cpu(std::uint32_t cpus) {
@@ -106,6 +104,8 @@ std::vector<std::uint64_t> ticks_by_cpu(std::uint32_t cpus) {
   return out;
 }
 
+/* What a task ran up to its move is charged by the clock; where that was a hair too much its next
+ * charge takes it back, which may be the first of a new cell. */
 std::uint64_t not_negative(std::uint64_t ns) { return static_cast<std::int64_t>(ns) < 0 ? 0 : ns; }
 
 }  // namespace
@@ -126,7 +126,6 @@ Result<Sample> Sample::take(const State& state) {
   }
   CTN_ASSIGN(sample.cells_, state.records<cpuacct_cell>("cpuacct_cells", sample.cpus()));
   CTN_ASSIGN(sample.states_, state.records<cpuacct_state>("cpuacct"));
-  sample.add_up();
   return sample;
 }
 
@@ -173,12 +172,17 @@ std::uint64_t Sample::folded(Slot slot) const {
 
 std::uint64_t Sample::usage(Slot slot) const {
   if (slot >= CTN_MAX_HIER) return sum(slot).usage;
-  return not_negative(machine_ - totals_[slot].usage);
+  return not_negative(machine_ - totals()[slot].usage);
+}
+
+const std::vector<Sample::Total>& Sample::totals() const {
+  if (totals_.empty()) add_up();
+  return totals_;
 }
 
 /* A fold that comes between would be seen in part: then again. One that was left half done can be
  * read as it is, as `next` has what the child still shows. */
-void Sample::add_up() {
+void Sample::add_up() const {
   constexpr int kTries = 10;
   auto nodes = state_->nodes();
   auto folds = [&] {
@@ -217,8 +221,8 @@ void Sample::add_up() {
 }
 
 std::uint64_t Sample::total(Slot slot) const {
-  if (slot >= CTN_MAX_HIER) return totals_[slot].usage;
-  return std::max(machine_, totals_[slot].usage);
+  std::uint64_t below = totals()[slot].usage;
+  return slot >= CTN_MAX_HIER ? below : std::max(machine_, below);
 }
 
 Result<std::int64_t> measure_clock(const State& state) {

@@ -21,7 +21,7 @@ class Sample {
   /* The same on all CPUs; `mark` and `window_end` are of no meaning. */
   cpuacct_cell sum(Slot slot) const;
   /* What removed containers right below used, and all that was below those. */
-  std::uint64_t removed(Slot slot) const { return totals_[slot].removed; }
+  std::uint64_t removed(Slot slot) const { return totals()[slot].removed; }
   /* Own + removed + the total of each child. Of a root: what the machine used since its start. */
   std::uint64_t total(Slot slot) const;
   /* Own; of a root what is left of the machine's. */
@@ -29,11 +29,10 @@ class Sample {
   /* Of the machine, on one CPU. */
   std::uint64_t machine(std::uint32_t cpu) const { return looks_[cpu].machine; }
   /* What the subtree used in the last full window; nothing is known of a root's. */
-  std::uint64_t last_window(Slot slot) const { return totals_[slot].last_window; }
+  std::uint64_t last_window(Slot slot) const { return totals()[slot].last_window; }
 
  private:
   explicit Sample(const State& state) : state_(&state) {}
-  void add_up();
   std::uint64_t folded(Slot slot) const;
 
   struct Total {
@@ -41,12 +40,17 @@ class Sample {
     std::uint64_t removed = 0;
     std::uint64_t last_window = 0;
   };
+  /* By slot; those of roots: of all containers below. Added up over every container, so only when
+   * they are asked for. */
+  const std::vector<Total>& totals() const;
+  void add_up() const;
+
   const State* state_;
   std::vector<cpuacct_look> looks_; /* by CPU */
   std::uint64_t machine_ = 0;
   std::span<const cpuacct_cell> cells_;
   std::span<const cpuacct_state> states_;
-  std::vector<Total> totals_; /* by slot; those of roots: of all containers below */
+  mutable std::vector<Total> totals_; /* empty: not added up yet */
 };
 
 /* CLOCK_MONOTONIC less the scheduler's clock, or a very little more; 0 where this kernel shows no
