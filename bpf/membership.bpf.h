@@ -34,26 +34,34 @@ static __always_inline void population_sub(__u32 slot, __u64 what) {
 
 #define ONE_TASK (CTN_ONE_LIVE | CTN_ONE_RECORD)
 
-/* Gives `child` the forker's containers. The forker may be moved on another CPU meanwhile; counting
- * first and looking again then makes sure that a container we entered still had a live task (the
- * forker) when we were counted, so it cannot have been removed under us. Whether the child ends up
- * before or after the move is settled in t_newtask. Returns the flags of all those containers. */
+/* Puts `child` into the forker's container of one hierarchy; false if it is there. The forker may be
+ * moved on another CPU meanwhile; counting first and looking again then makes sure that a container
+ * we entered still had a live task (the forker) when we were counted, so it cannot have been removed
+ * under us. `flags` gets those of the container. */
+static __always_inline bool join(struct ctn_task *child, const struct ctn_task *forker, int h,
+                                 __u32 *flags) {
+  const volatile __u32 *word = &forker->slot[h];
+  __u32 old = child->slot[h];
+  for (int tries = 0; tries < 8; tries++) {
+    __u32 slot = *word & ~CTN_EXITED;
+    if (slot == old) return false;
+    __u32 its_flags = population_add(slot, ONE_TASK);
+    if ((*word & ~CTN_EXITED) == slot) {
+      child->slot[h] = slot;
+      population_sub(old, ONE_TASK);
+      *flags |= its_flags;
+      return true;
+    }
+    population_sub(slot, ONE_TASK);
+  }
+  return false;
+}
+
+/* Gives a new record the forker's containers. Whether the child ends up before or after a move of the
+ * forker is settled in t_newtask. Returns the flags of all those containers. */
 static __always_inline __u32 inherit(struct ctn_task *child, const struct ctn_task *forker) {
   __u32 flags = 0;
-  for (int h = 0; h < CTN_MAX_HIER; h++) {
-    const volatile __u32 *word = &forker->slot[h];
-    for (int tries = 0; tries < 8; tries++) {
-      __u32 slot = *word & ~CTN_EXITED;
-      if (slot < CTN_MAX_HIER) break;
-      __u32 its_flags = population_add(slot, ONE_TASK);
-      if ((*word & ~CTN_EXITED) == slot) {
-        child->slot[h] = slot;
-        flags |= its_flags;
-        break;
-      }
-      population_sub(slot, ONE_TASK);
-    }
-  }
+  for (int h = 0; h < CTN_MAX_HIER; h++) join(child, forker, h, &flags);
   return flags;
 }
 
@@ -62,21 +70,11 @@ static __always_inline __u32 inherit(struct ctn_task *child, const struct ctn_ta
  * forker be moved once more after the last look, the child is in the task list by now, and the mover
  * comes again until it meets it. */
 static __always_inline void follow(struct ctn_task *child, const struct ctn_task *forker) {
+  __u32 flags = 0;
   for (int h = 0; h < CTN_MAX_HIER; h++) {
-    const volatile __u32 *word = &forker->slot[h];
-    for (int tries = 0; tries < 8; tries++) {
-      __u32 slot = *word & ~CTN_EXITED, old = child->slot[h];
-      if (slot == old) break;
-      population_add(slot, ONE_TASK);
-      if ((*word & ~CTN_EXITED) != slot) {
-        population_sub(slot, ONE_TASK);
-        continue;
-      }
-      child->slot[h] = slot;
-      population_sub(old, ONE_TASK);
-      if (core.bound[CTN_NUMTASKS] == h + 1) numtasks_attach(child, old, slot);
-      break;
-    }
+    __u32 old = child->slot[h];
+    if (join(child, forker, h, &flags) && core.bound[CTN_NUMTASKS] == h + 1)
+      numtasks_attach(child, old, child->slot[h]);
   }
 }
 
