@@ -104,10 +104,10 @@ int s_look(struct bpf_raw_tracepoint_args *ctx) {
   return cpuacct_look_at(ctx->args[0], ctx->args[1]);
 }
 
-/* Run by the control plane, which took a child away. */
-SEC("syscall")
-int s_emptied(struct ctn_event_request *request) {
-  return node_emptied(request->slot);
+/* Run by the control plane, which took a child of the container args[0] away. */
+SEC("raw_tp")
+int s_emptied(struct bpf_raw_tracepoint_args *ctx) {
+  return node_emptied(ctx->args[0]);
 }
 
 SEC("tp_btf/sched_process_exit")

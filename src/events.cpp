@@ -1,17 +1,18 @@
 #include "ctnbpf/events.h"
 
-#include <bpf/bpf.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 
 #include "ctnbpf/state.h"
 #include "mapping.h"
 #include "pins.h"
+#include "run_program.h"
 #include "unique_fd.h"
 
 namespace ctnbpf {
@@ -29,7 +30,8 @@ class Bell {
     auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
     bell.page_ = page;
     bell.consumer_ = ::mmap(nullptr, page, PROT_READ | PROT_WRITE, MAP_SHARED, bell.map_.get(), 0);
-    bell.producer_ = ::mmap(nullptr, page, PROT_READ, MAP_SHARED, bell.map_.get(), static_cast<off_t>(page));
+    bell.producer_ =
+        ::mmap(nullptr, page, PROT_READ, MAP_SHARED, bell.map_.get(), static_cast<off_t>(page));
     if (bell.consumer_ == MAP_FAILED || bell.producer_ == MAP_FAILED)
       return system_error("map 'bell' into memory");
     bell.epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
@@ -41,7 +43,9 @@ class Bell {
     return bell;
   }
   Bell(Bell&& other) noexcept
-      : map_(std::move(other.map_)), epoll_(std::move(other.epoll_)), page_(other.page_),
+      : map_(std::move(other.map_)),
+        epoll_(std::move(other.epoll_)),
+        page_(other.page_),
         consumer_(std::exchange(other.consumer_, MAP_FAILED)),
         producer_(std::exchange(other.producer_, MAP_FAILED)) {}
   ~Bell() {
@@ -149,11 +153,9 @@ const char* event_name(std::uint32_t kind) {
 Result<void> tell_if_emptied(Writer& writer, Slot slot) {
   if (slot < CTN_MAX_HIER || load(writer.nodes()[slot].armed) == 0) return {};
   CTN_ASSIGN(UniqueFd program, writer.pins().open_prog("s_emptied"));
-  ctn_event_request request = {slot};
-  LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = &request, .ctx_size_in = sizeof(request));
-  if (int err = bpf_prog_test_run_opts(program.get(), &options); err != 0)
-    return system_error(-err, "run program 's_emptied'");
-  return {};
+  std::array arguments{std::uint64_t{slot}};
+  auto done = run_program(program, arguments, kAnyCpu);
+  return done ? Result<void>() : done.error().within("tell that a container is empty");
 }
 
 }  // namespace ctnbpf

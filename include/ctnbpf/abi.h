@@ -212,11 +212,6 @@ struct ctn_event {
   char comm[16];
 };
 
-/* Argument of the program that emits an event for the control plane. */
-struct ctn_event_request {
-  __u32 slot;
-};
-
 /* --- what the iterators print ------------------------------------------------------------------ */
 
 struct ctn_walk_task {
