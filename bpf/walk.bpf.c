@@ -31,7 +31,7 @@ int i_walk(struct bpf_iter__task *ctx) {
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(map_flags, BPF_F_NO_PREALLOC);
-  __uint(max_entries, 4194304); /* PID_MAX_LIMIT */
+  __uint(max_entries, 1); /* set at load */
   __type(key, __u32);
   __type(value, __u8);
 } move_pids SEC(".maps");

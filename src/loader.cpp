@@ -51,9 +51,10 @@ Result<void> require_bpffs(const std::string& parent) {
     return system_error(fmt::format("look at '{}', which is to hold the pins", parent));
   if (st.f_type == BPF_FS_MAGIC) return {};
   if (parent != "/sys/fs/bpf")
-    return Error{EINVAL, fmt::format("'{0}' is not on a BPF file system: mount one there (`mount -t bpf "
-                                     "bpf {0}`) or choose another --bpffs",
-                                     parent)};
+    return Error{EINVAL,
+                 fmt::format("'{0}' is not on a BPF file system: mount one there (`mount -t bpf "
+                             "bpf {0}`) or choose another --bpffs",
+                             parent)};
   if (::mount("bpf", parent.c_str(), "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") != 0)
     return system_error("mount the BPF file system on '/sys/fs/bpf'");
   return {};
@@ -67,8 +68,8 @@ std::uint32_t buckets_for(std::uint32_t keys) {
 Result<Skeleton> load_object(const LoadSettings& settings, const Levels& levels) {
   BpfLog log;
   Skeleton skeleton(ctnbpf_bpf::open());
-  if (!skeleton) return Error{errno, fmt::format("open the BPF object: {}", std::strerror(errno)),
-                              log.text()};
+  if (!skeleton)
+    return Error{errno, fmt::format("open the BPF object: {}", std::strerror(errno)), log.text()};
   std::uint32_t slots = settings.max_containers + CTN_MAX_HIER;
   auto cpus = static_cast<std::uint32_t>(libbpf_num_possible_cpus());
   std::uint32_t buckets = buckets_for(settings.max_tasks);
@@ -77,8 +78,11 @@ Result<Skeleton> load_object(const LoadSettings& settings, const Levels& levels)
   bpf_map__set_max_entries(skeleton->maps.name_index, std::bit_ceil(slots));
   bpf_map__set_max_entries(skeleton->maps.task_buckets, buckets);
   bpf_map__set_max_entries(skeleton->maps.task_records, buckets * CTN_BUCKET_KEYS);
+  bpf_map__set_max_entries(skeleton->maps.move_pids,
+                           std::max(settings.max_tasks, std::uint32_t{CTN_DEFAULT_TASKS}));
   for (const Subsystem* subsystem : subsystems())
-    for (const auto& [suffix, entries] : {std::pair{"", slots}, {"_cells", slots * cpus}, {"_cpus", cpus}})
+    for (const auto& [suffix, entries] :
+         {std::pair{"", slots}, {"_cells", slots * cpus}, {"_cpus", cpus}})
       if (bpf_map* map = bpf_object__find_map_by_name(
               skeleton->obj, (std::string(subsystem->name) + suffix).c_str());
           map != nullptr)
@@ -89,18 +93,20 @@ Result<Skeleton> load_object(const LoadSettings& settings, const Levels& levels)
 
   for (const hooks::HookProgram& program : hooks::programs()) {
     bpf_program* found = bpf_object__find_program_by_name(skeleton->obj, program.name);
-    bpf_program__set_autoload(found, levels.works(program.name) && hooks::runs_at(program, levels.level));
+    bpf_program__set_autoload(found,
+                              levels.works(program.name) && hooks::runs_at(program, levels.level));
   }
   if (int err = ctnbpf_bpf::load(skeleton.get()); err != 0)
-    return Error{-err, fmt::format("load the BPF programs: {} (-v shows the kernel's words)",
-                                   std::strerror(-err)),
-                 log.text()};
+    return Error{
+        -err,
+        fmt::format("load the BPF programs: {} (-v shows the kernel's words)", std::strerror(-err)),
+        log.text()};
   return skeleton;
 }
 
 Result<void> pin_all(ctnbpf_bpf& skeleton, const Pins& pins) {
-  for (const std::string& dir : {pins.root(), pins.root() + "/maps", pins.root() + "/progs",
-                                 pins.root() + "/links"})
+  for (const std::string& dir :
+       {pins.root(), pins.root() + "/maps", pins.root() + "/progs", pins.root() + "/links"})
     if (::mkdir(dir.c_str(), 0700) != 0) return system_error(fmt::format("make '{}'", dir));
   auto pin = [](int fd, const std::string& path) -> Result<void> {
     if (int err = bpf_obj_pin(fd, path.c_str()); err != 0)
@@ -112,7 +118,7 @@ Result<void> pin_all(ctnbpf_bpf& skeleton, const Pins& pins) {
   bpf_object__for_each_map(map, skeleton.obj) {
     std::string name = bpf_map__name(map);
     if (name.starts_with(".data.")) name = name.substr(6); /* ".data.core" is pinned as "core" */
-    if (name.find('.') != std::string::npos) continue;      /* constants and strings */
+    if (name.find('.') != std::string::npos) continue;     /* constants and strings */
     CTN_TRY(pin(bpf_map__fd(map), pins.map(name)));
   }
   bpf_program* program = nullptr;
@@ -126,8 +132,9 @@ Result<void> pin_all(ctnbpf_bpf& skeleton, const Pins& pins) {
 Result<void> load_and_pin(const Pins& pins, const LoadSettings& settings) {
   CTN_ASSIGN(Levels levels, probe_levels());
   if (levels.task() == CTN_LEVEL_NONE)
-    return Error{ENOTSUP, "this kernel runs none of the hooks that count tasks: `ctnbpf doctor` says "
-                          "which and why"};
+    return Error{ENOTSUP,
+                 "this kernel runs none of the hooks that count tasks: `ctnbpf doctor` says "
+                 "which and why"};
   CTN_ASSIGN(Skeleton skeleton, load_object(settings, levels));
   ctn_core* core = &skeleton->data_core->core;
   core->layout = CTN_LAYOUT;
@@ -164,7 +171,8 @@ Result<void> ensure_hierarchy(Writer& writer) {
     if (tree::hierarchy_active(writer, h)) return {};
   std::vector<std::string> names;
   for (const Subsystem* subsystem : subsystems())
-    if (level_of(*subsystem, writer.core().level) != CTN_LEVEL_NONE) names.emplace_back(subsystem->name);
+    if (level_of(*subsystem, writer.core().level) != CTN_LEVEL_NONE)
+      names.emplace_back(subsystem->name);
   CTN_TRY(tree::create_hierarchy(writer, "default", names));
   return {};
 }
@@ -178,10 +186,11 @@ Result<bool> take_down(const Pins& pins, bool force) {
     CTN_ASSIGN(State state, State::open(pins));
     for (Slot slot = CTN_MAX_HIER; slot < state.nodes().size(); slot++)
       if (std::uint32_t live = live_tasks(state.nodes()[slot]); live != 0)
-        return Error{EBUSY, fmt::format("{} has {} live task{}: end or move them, or use --force to "
-                                        "drop all limits",
-                                        printable(tree::address_of(state, slot)), live,
-                                        live == 1 ? "" : "s")};
+        return Error{
+            EBUSY,
+            fmt::format("{} has {} live task{}: end or move them, or use --force to "
+                        "drop all limits",
+                        printable(tree::address_of(state, slot)), live, live == 1 ? "" : "s")};
   }
   if (::rename(pins.root().c_str(), being_removed(pins).c_str()) != 0)
     return system_error(fmt::format("take the pins away from '{}'", pins.root()));
