@@ -14,10 +14,8 @@
 #include <set>
 
 #include "ctnbpf/membership.h"
-#include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
 #include "grace.h"
-#include "mapping.h"
 #include "walk.h"
 
 namespace ctnbpf {
@@ -125,12 +123,7 @@ void clear(int map) {
 }  // namespace
 
 Result<AttachResult> attach_tree(Writer& writer, Slot slot, pid_t pid) {
-  std::uint32_t hierarchy = writer.nodes()[slot].hierarchy;
-  for (const Subsystem* subsystem : bound_subsystems(writer, hierarchy))
-    if (subsystem->can_attach) CTN_TRY(subsystem->can_attach(writer, slot, 1));
-
-  CTN_ASSIGN(Mapping request, Mapping::open(writer.pins(), "move", sizeof(ctn_move_request), 1, true));
-  request.as<ctn_move_request>()[0] = {.hierarchy = hierarchy, .slot = slot, .tgid = 0, .chosen = 1};
+  CTN_TRY(begin_move(writer, slot, 0, true));
   CTN_ASSIGN(UniqueFd map, writer.pins().open_map("move_pids"));
   clear(map.get());
   ChosenPids chosen(std::move(map));
@@ -157,9 +150,11 @@ Result<AttachResult> attach_tree(Writer& writer, Slot slot, pid_t pid) {
     lineage->close(known);
     if (known.size() != heard_of) continue;
     if (load(writer.core().forks_untold) != untold)
-      return Error{EAGAIN, fmt::format("{} tasks of {} and its descendants are in {}; but this machine forked so "
-                                       "much that some may have been missed: attach it again",
-                                       pass.there, pid, printable(tree::address_of(writer, slot)))};
+      return Error{
+          EAGAIN,
+          fmt::format("{} tasks of {} and its descendants are in {}; but this machine forked so "
+                      "much that some may have been missed: attach it again",
+                      pass.there, pid, printable(tree::address_of(writer, slot)))};
     return AttachResult{pass.there};
   }
 }

@@ -13,10 +13,26 @@ namespace ctnbpf {
 namespace {
 
 Error no_such(pid_t pid, bool one_thread) {
-  return {ESRCH, fmt::format("no {} {}: it is gone or exiting", one_thread ? "thread" : "process", pid)};
+  return {ESRCH,
+          fmt::format("no {} {}: it is gone or exiting", one_thread ? "thread" : "process", pid)};
 }
 
 }  // namespace
+
+Result<void> begin_move(Writer& writer, Slot slot, pid_t tgid, bool chosen) {
+  std::uint32_t hierarchy = writer.nodes()[slot].hierarchy;
+  for (const Subsystem* subsystem : bound_subsystems(writer, hierarchy))
+    if (subsystem->can_attach) CTN_TRY(subsystem->can_attach(writer, slot, 1));
+  CTN_ASSIGN(Mapping request,
+             Mapping::open(writer.pins(), "move", sizeof(ctn_move_request), 1, true));
+  request.as<ctn_move_request>()[0] = {
+      .hierarchy = hierarchy,
+      .slot = slot,
+      .tgid = static_cast<__u32>(tgid),
+      .chosen = chosen,
+  };
+  return {};
+}
 
 Result<MovePass> move_pass(const Pins& pins, pid_t tid) {
   CTN_ASSIGN(auto reports, run_iterator_as<ctn_move_report>(pins, "i_move", tid));
@@ -33,16 +49,18 @@ Result<MovePass> move_pass(const Pins& pins, pid_t tid) {
 }
 
 Error no_room_for_tasks(const Writer& writer, pid_t pid) {
-  return {ENOSPC, fmt::format("cannot attach {}: no room for more contained tasks; `ctnbpf down` and `ctnbpf up "
-                              "--max-tasks N` (now {}) makes room",
-                              pid, writer.core().max_tasks)};
+  return {ENOSPC,
+          fmt::format(
+              "cannot attach {}: no room for more contained tasks; `ctnbpf down` and `ctnbpf up "
+              "--max-tasks N` (now {}) makes room",
+              pid, writer.core().max_tasks)};
 }
 
 Result<std::vector<ctn_walk_task>> walk_tasks(const Pins& pins, pid_t tid) {
   auto tasks = run_iterator_as<ctn_walk_task>(pins, "i_walk", tid);
   if (!tasks && tasks.error().code == ENOENT && !pins.exist())
-    return Error{ENOENT, fmt::format("not up (nothing is pinned in {}): run `ctnbpf up`",
-                                     pins.root())};
+    return Error{ENOENT,
+                 fmt::format("not up (nothing is pinned in {}): run `ctnbpf up`", pins.root())};
   return tasks;
 }
 
@@ -54,17 +72,7 @@ Slot container_of(const ctn_walk_task& task, std::uint32_t hierarchy) {
 bool has_exited(const ctn_walk_task& task) { return task.exit_state != 0; }
 
 Result<AttachResult> attach(Writer& writer, Slot slot, pid_t pid, bool one_thread) {
-  std::uint32_t hierarchy = writer.nodes()[slot].hierarchy;
-  for (const Subsystem* subsystem : bound_subsystems(writer, hierarchy))
-    if (subsystem->can_attach) CTN_TRY(subsystem->can_attach(writer, slot, 1));
-
-  CTN_ASSIGN(Mapping request, Mapping::open(writer.pins(), "move", sizeof(ctn_move_request), 1, true));
-  request.as<ctn_move_request>()[0] = {
-      .hierarchy = hierarchy,
-      .slot = slot,
-      .tgid = one_thread ? 0 : static_cast<__u32>(pid),
-      .chosen = 0,
-  };
+  CTN_TRY(begin_move(writer, slot, one_thread ? 0 : pid, false));
 
   /* Again until a pass finds nothing to do. A thread made by a thread that was moved is born in the
    * target, or follows it there if the move came in the middle of the fork (bpf/membership.bpf.h), so

@@ -24,6 +24,11 @@ Result<std::vector<T>> run_iterator_as(const Pins& pins, const std::string& prog
   return out;
 }
 
+/* Asks the subsystems whether tasks may come into `slot`, and says what move_pass() is to move there:
+ * the threads of the process `tgid`, or with 0 every task it is shown; with `chosen` only processes
+ * in the map `move_pids`. */
+Result<void> begin_move(Writer& writer, Slot slot, pid_t tgid, bool chosen);
+
 /* One run of the move iterator over what `move` asks for (or over one thread). */
 struct MovePass {
   std::uint64_t there = 0; /* in the target when the pass was over */
