@@ -29,7 +29,8 @@ namespace ctnbpf {
 namespace {
 
 /* As the kernel of 2006 gave it to release agents. */
-constexpr const char* kAgentPath = "PATH=/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin";
+constexpr const char* kAgentPath =
+    "PATH=/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin";
 constexpr const char* kAgentHome = "HOME=/";
 
 std::string start_agent(const std::string& agent, const std::string& path) {
@@ -58,11 +59,15 @@ std::string start_agent(const std::string& agent, const std::string& path) {
 class Agentd {
  public:
   Agentd(const Pins& pins, int stop_fd, const std::function<void(const std::string&)>& log)
-      : pins_(pins), stop_fd_(stop_fd), log_(log), wake_(::epoll_create1(EPOLL_CLOEXEC)),
+      : pins_(pins),
+        stop_fd_(stop_fd),
+        log_(log),
+        wake_(::epoll_create1(EPOLL_CLOEXEC)),
         taken_down_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
     watch(stop_fd_);
     std::string parent = std::filesystem::path(pins.root()).parent_path();
-    if (::inotify_add_watch(taken_down_.get(), parent.c_str(), IN_MOVED_FROM) >= 0) watch(taken_down_.get());
+    if (::inotify_add_watch(taken_down_.get(), parent.c_str(), IN_MOVED_FROM) >= 0)
+      watch(taken_down_.get());
   }
 
   int wake_fd() const { return wake_.get(); }
@@ -94,7 +99,8 @@ class Agentd {
       log_(fmt::format("removed {}, left behind by a `run` that died", removed));
     if (std::uint32_t freed = tree::sweep_lingering(writer); freed != 0)
       log_(fmt::format("freed {} removed container{}", freed, freed == 1 ? "" : "s"));
-    for (Slot slot = CTN_MAX_HIER; slot < writer.core().high_slot; slot++) watch_owner(writer, slot);
+    for (Slot slot = CTN_MAX_HIER; slot < writer.core().high_slot; slot++)
+      watch_owner(writer, slot);
     return {};
   }
 
@@ -118,7 +124,8 @@ class Agentd {
     while (notify && !agent.empty() && announced != releases) {
       std::string error = start_agent(agent, path);
       log_(error.empty() ? fmt::format("{} released: started {}", printable(path), printable(agent))
-                         : fmt::format("{} released: cannot start {}: {}", printable(path), printable(agent), error));
+                         : fmt::format("{} released: cannot start {}: {}", printable(path),
+                                       printable(agent), error));
       store(announced, announced + 1);
     }
     store(announced, releases);

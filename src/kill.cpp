@@ -23,7 +23,8 @@ using Clock = std::chrono::steady_clock;
 
 class Killing {
  public:
-  Killing(Writer& writer, Slot slot, int signal, bool recursive) : writer_(writer), signal_(signal) {
+  Killing(Writer& writer, Slot slot, int signal, bool recursive)
+      : writer_(writer), signal_(signal) {
     hierarchy_ = writer.nodes()[slot].hierarchy;
     wanted_.resize(writer.nodes().size());
     for (Slot one = CTN_MAX_HIER; one < writer.core().high_slot; one++)
@@ -56,7 +57,8 @@ class Killing {
     CTN_ASSIGN(auto first, members());
     std::map<std::uint32_t, UniqueFd> held;
     for (std::uint32_t pid : first)
-      if (signal_ == SIGKILL || !reached_.contains(pid)) held[pid].reset(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+      if (signal_ == SIGKILL || !reached_.contains(pid))
+        held[pid].reset(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
     if (held.empty()) return std::uint64_t{0};
     CTN_ASSIGN(auto second, members());
     std::uint64_t count = 0;
@@ -103,7 +105,8 @@ class Killing {
 
 }  // namespace
 
-Result<KillResult> kill_tasks(Writer& writer, Slot slot, int signal, bool recursive, int timeout_ms) {
+Result<KillResult> kill_tasks(Writer& writer, Slot slot, int signal, bool recursive,
+                              int timeout_ms) {
   if (slot < CTN_MAX_HIER && !recursive)
     return Error{EPERM, fmt::format("{} is a root: it holds all other tasks of the machine; name a "
                                     "container, or use -r for all below it",
@@ -123,7 +126,8 @@ Result<KillResult> kill_tasks(Writer& writer, Slot slot, int signal, bool recurs
     auto rest = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - now).count() + 1;
     while (events.next()) {
     }
-    if (killing.live() != 0) events.wait(static_cast<int>(std::min<std::int64_t>(rest, kLookAgainMs)));
+    if (killing.live() != 0)
+      events.wait(static_cast<int>(std::min<std::int64_t>(rest, kLookAgainMs)));
   }
 }
 
