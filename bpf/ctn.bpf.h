@@ -11,6 +11,7 @@
 #include "ctnbpf/abi.h"
 
 #define EAGAIN 11
+#define ENFILE 23
 
 /* Settings and bindings. In a section of its own: addressed directly, without a look-up, and the
  * control plane maps it as one struct. */

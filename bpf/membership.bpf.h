@@ -12,6 +12,7 @@
 #include "ctn.bpf.h"
 #include "events.bpf.h"
 #include "cpuacct/cpuacct.bpf.h"
+#include "numfiles/numfiles.bpf.h"
 #include "numtasks/numtasks.bpf.h"
 
 /* Returns the node's flags. */

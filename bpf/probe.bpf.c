@@ -46,5 +46,13 @@ PROBE(t_newtask, "tp_btf/task_newtask")
 PROBE(t_exit, "tp_btf/sched_process_exit")
 PROBE(t_task_free, "tp_btf/sched_process_free")
 PROBE(t_switch, "tp_btf/sched_switch")
+PROBE_GATE(l_file_alloc, "lsm/file_alloc_security")
+PROBE_GATE(f_file_alloc, "fmod_ret/security_file_alloc")
+PROBE(l_file_free, "lsm/file_free_security")
+PROBE(f_file_free, "fentry/security_file_free")
+PROBE(f_file_noacct, "fentry/alloc_empty_file_noaccount")
+PROBE(x_file_noacct, "fexit/alloc_empty_file_noaccount")
+PROBE(f_file_backing, "fentry/alloc_empty_backing_file")
+PROBE(x_file_backing, "fexit/alloc_empty_backing_file")
 
 char LICENSE[] SEC("license") = "GPL";

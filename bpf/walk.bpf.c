@@ -52,3 +52,20 @@ int i_move(struct bpf_iter__task *ctx) {
   bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
   return 0;
 }
+
+/* Every descriptor of every process whose file is charged. */
+SEC("iter/task_file")
+int i_files(struct bpf_iter__task_file *ctx) {
+  struct task_struct *task = ctx->task;
+  struct file *file = ctx->file;
+  if (!task || !file) return 0;
+  struct table_place at = table_find(&file_buckets, file_bucket_bits, file);
+  if (at.record == NO_RECORD) return 0;
+  struct ctn_file *record = bpf_map_lookup_elem(&file_records, &at.record);
+  if (!record) return 0;
+  struct ctn_walk_file out = {
+      .tgid = task->tgid, .tid = task->pid, .fd = ctx->fd, .slot = record->slot, .record = at.record};
+  bpf_probe_read_kernel(out.comm, sizeof(out.comm), task->comm);
+  bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
+  return 0;
+}

@@ -119,6 +119,7 @@ Result<std::uint64_t> parse_limit(const std::string& attribute, const std::strin
 Result<void> set_attributes(Writer& writer, Slot slot, const std::vector<std::string>& settings,
                             bool best_effort) {
   std::vector<Change> changes;
+  writer.pending().clear();
   for (const std::string& setting : settings) {
     std::size_t equals = setting.find('=');
     if (equals == std::string::npos)

@@ -132,6 +132,11 @@ Result<FsckReport> fsck(Writer& writer, bool repair) {
                                               printable(tree::address_of(writer, slot))));
     return report;
   }
+  for (const Subsystem* subsystem : subsystems()) {
+    if (subsystem->repair == nullptr || writer.core().bound[subsystem->id] == 0) continue;
+    CTN_ASSIGN(auto mended, subsystem->repair(writer));
+    report.repaired.insert(report.repaired.end(), mended.begin(), mended.end());
+  }
   for (const std::string& one : sweep_transient(writer))
     report.repaired.push_back(fmt::format("removed {}, left behind by a `run` that died", one));
   if (std::uint32_t freed = tree::sweep_lingering(writer); freed != 0)

@@ -9,6 +9,7 @@
 
 #include "ctnbpf/subsystem.h"
 #include "mapping.h"
+#include "numfiles/numfiles.h"
 #include "pins.h"
 
 namespace ctnbpf::hooks {
@@ -17,9 +18,18 @@ namespace {
 constexpr std::uint8_t kStrict = 1 << CTN_LEVEL_STRICT;
 constexpr std::uint8_t kFallback = 1 << CTN_LEVEL_FALLBACK;
 constexpr std::uint8_t kAccounting = 1 << CTN_LEVEL_ACCOUNTING;
+constexpr std::uint8_t kGate = kStrict | kFallback;
 constexpr std::uint8_t kAnyLevel = kStrict | kFallback | kAccounting;
 
 constexpr std::array kPrograms = {
+    HookProgram{"l_file_free", "lsm/file_free_security", CTN_HOOKS_FILE_FREE, kStrict},
+    HookProgram{"f_file_free", "fentry/security_file_free", CTN_HOOKS_FILE_FREE, kFallback},
+    HookProgram{"x_file_noacct", "fexit/alloc_empty_file_noaccount", CTN_HOOKS_FILE, kGate, true},
+    HookProgram{"f_file_noacct", "fentry/alloc_empty_file_noaccount", CTN_HOOKS_FILE, kGate, true},
+    HookProgram{"x_file_backing", "fexit/alloc_empty_backing_file", CTN_HOOKS_FILE, kGate, true},
+    HookProgram{"f_file_backing", "fentry/alloc_empty_backing_file", CTN_HOOKS_FILE, kGate, true},
+    HookProgram{"f_file_alloc", "fmod_ret/security_file_alloc", CTN_HOOKS_FILE, kFallback},
+    HookProgram{"l_file_alloc", "lsm/file_alloc_security", CTN_HOOKS_FILE, kStrict},
     HookProgram{"l_task_free", "lsm/task_free", CTN_HOOKS_TASK, kStrict},
     HookProgram{"f_task_free", "fentry/security_task_free", CTN_HOOKS_TASK, kFallback},
     HookProgram{"t_task_free", "tp_btf/sched_process_free", CTN_HOOKS_TASK, kFallback | kAccounting},
@@ -47,12 +57,13 @@ bool is_pinned(const std::string& path) {
   return ::stat(path.c_str(), &st) == 0;
 }
 
-/* Records that were left when the hooks went: their tasks may be gone and their addresses used by
- * others. Nothing is attached now, so nobody looks. */
-Result<void> clear_task_table(const Pins& pins) {
-  CTN_ASSIGN(Mapping buckets, Mapping::open(pins, "task_buckets", sizeof(ctn_bucket), ~0U, true));
-  CTN_ASSIGN(Mapping records, Mapping::open(pins, "task_records", sizeof(ctn_task), ~0U, true));
-  auto all = records.as<ctn_task>();
+/* Records that were left when the hooks went: their tasks and files may be gone and their addresses
+ * used by others. Nothing is attached now, so nobody looks. */
+template <typename Record>
+Result<void> clear_table(const Pins& pins, const std::string& name) {
+  CTN_ASSIGN(Mapping buckets, Mapping::open(pins, name + "_buckets", sizeof(ctn_bucket), ~0U, true));
+  CTN_ASSIGN(Mapping records, Mapping::open(pins, name + "_records", sizeof(Record), ~0U, true));
+  auto all = records.as<Record>();
   for (std::size_t b = 0; b < buckets.size(); b++) {
     ctn_bucket& bucket = buckets.as<ctn_bucket>()[b];
     for (std::size_t i = 0; i < CTN_BUCKET_KEYS; i++)
@@ -89,10 +100,14 @@ Result<void> reconcile(Writer& writer) {
   bool attached = std::any_of(kPrograms.begin(), kPrograms.end(), [&](const HookProgram& program) {
     return is_pinned(pins.link(program.name));
   });
-  if (needed != 0 && !attached) CTN_TRY(clear_task_table(pins));
+  if (needed != 0 && !attached) {
+    CTN_TRY(clear_table<ctn_task>(pins, "task"));
+    CTN_TRY(clear_table<ctn_file>(pins, "file"));
+  }
 
   for (const HookProgram& program : kPrograms) {
     bool wanted = (needed & (1U << program.group)) != 0 && runs_at(program, writer.core().level);
+    if (program.optional && !is_pinned(pins.prog(program.name))) wanted = false;
     std::string path = pins.link(program.name);
     if (wanted == is_pinned(path)) continue;
     if (!wanted) {

@@ -14,6 +14,8 @@ struct HookProgram {
   const char* hook;
   ctn_hooks group;     /* attached only while a subsystem in use needs this group */
   std::uint8_t levels; /* bit (1 << enum ctn_level): levels of the group at which it runs for good */
+  /* Not every kernel has what it hangs on, and none that lacks it needs it. */
+  bool optional = false;
 };
 
 /* All hook programs, in the order they are attached: those that take back before those that give. */

@@ -80,6 +80,9 @@ Result<Skeleton> load_object(const LoadSettings& settings, const Levels& levels)
   bpf_map__set_max_entries(skeleton->maps.task_records, buckets * CTN_BUCKET_KEYS);
   bpf_map__set_max_entries(skeleton->maps.move_pids,
                            std::max(settings.max_tasks, std::uint32_t{CTN_DEFAULT_TASKS}));
+  std::uint32_t file_buckets = buckets_for(settings.max_files);
+  bpf_map__set_max_entries(skeleton->maps.file_buckets, file_buckets);
+  bpf_map__set_max_entries(skeleton->maps.file_records, file_buckets * CTN_BUCKET_KEYS);
   for (const Subsystem* subsystem : subsystems())
     for (const auto& [suffix, entries] :
          {std::pair{"", slots}, {"_cells", slots * cpus}, {"_cpus", cpus}})
@@ -88,8 +91,10 @@ Result<Skeleton> load_object(const LoadSettings& settings, const Levels& levels)
           map != nullptr)
         bpf_map__set_max_entries(map, entries);
   skeleton->rodata->task_bucket_bits = static_cast<__u32>(std::countr_zero(buckets));
+  skeleton->rodata->file_bucket_bits = static_cast<__u32>(std::countr_zero(file_buckets));
   skeleton->rodata->cpu_count = cpus;
   skeleton->rodata->gate_can_skip = levels.task() != CTN_LEVEL_STRICT;
+  skeleton->rodata->file_entry_can_stay = levels.level[CTN_HOOKS_FILE] != CTN_LEVEL_STRICT;
 
   for (const hooks::HookProgram& program : hooks::programs()) {
     bpf_program* found = bpf_object__find_program_by_name(skeleton->obj, program.name);
@@ -140,6 +145,7 @@ Result<void> load_and_pin(const Pins& pins, const LoadSettings& settings) {
   core->layout = CTN_LAYOUT;
   core->max_containers = settings.max_containers;
   core->max_tasks = settings.max_tasks;
+  core->max_files = settings.max_files;
   core->high_slot = CTN_MAX_HIER;
   core->cpus = skeleton->rodata->cpu_count;
   std::copy(levels.level.begin(), levels.level.end(), core->level);

@@ -15,6 +15,7 @@ namespace ctnbpf {
 struct LoadSettings {
   std::uint32_t max_containers = CTN_DEFAULT_CONTAINERS;
   std::uint32_t max_tasks = CTN_DEFAULT_TASKS; /* contained tasks at one time, at least */
+  std::uint32_t max_files = CTN_DEFAULT_FILES; /* charged files at one time, at least */
   bool default_layout = true;                  /* ensure_hierarchy() */
 };
 

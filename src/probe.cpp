@@ -1,10 +1,12 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "bpf_log.h"
@@ -23,22 +25,37 @@ struct Destroy {
   void operator()(bpf_link* link) const { bpf_link__destroy(link); }
 };
 
+enum class Fires {
+  kInLife, /* of a task, before waitpid returns to the parent */
+  kLate,   /* some time after the task is reaped */
+  kFile,   /* when a file is opened and closed */
+  kNot,    /* needs a mounted overlayfs: is only attached */
+};
+
 constexpr struct {
   const char* program;
   const char* hook;
   bool gate;
-  /* Fires some time after the task is reaped, not before waitpid returns. */
-  bool late;
+  Fires fires;
+  bool alone = false; /* some kernels refuse it: loaded by itself */
 } kProbes[] = {
-    {"l_task_alloc", "lsm/task_alloc", true, false},
-    {"l_task_free", "lsm/task_free", false, true},
-    {"f_task_alloc", "fmod_ret/security_task_alloc", true, false},
-    {"f_task_free", "fentry/security_task_free", false, true},
-    {"f_release", "fentry/release_task", false, false},
-    {"t_newtask", "tp_btf/task_newtask", false, false},
-    {"t_exit", "tp_btf/sched_process_exit", false, false},
-    {"t_task_free", "tp_btf/sched_process_free", false, true},
-    {"t_switch", "tp_btf/sched_switch", false, false},
+    {"l_task_alloc", "lsm/task_alloc", true, Fires::kInLife},
+    {"l_task_free", "lsm/task_free", false, Fires::kLate},
+    {"f_task_alloc", "fmod_ret/security_task_alloc", true, Fires::kInLife},
+    {"f_task_free", "fentry/security_task_free", false, Fires::kLate},
+    {"f_release", "fentry/release_task", false, Fires::kInLife},
+    {"t_newtask", "tp_btf/task_newtask", false, Fires::kInLife},
+    {"t_exit", "tp_btf/sched_process_exit", false, Fires::kInLife},
+    {"t_task_free", "tp_btf/sched_process_free", false, Fires::kLate},
+    {"t_switch", "tp_btf/sched_switch", false, Fires::kInLife},
+    {"l_file_alloc", "lsm/file_alloc_security", true, Fires::kFile, true},
+    {"f_file_alloc", "fmod_ret/security_file_alloc", true, Fires::kFile},
+    {"l_file_free", "lsm/file_free_security", false, Fires::kFile},
+    {"f_file_free", "fentry/security_file_free", false, Fires::kFile},
+    {"f_file_noacct", "fentry/alloc_empty_file_noaccount", false, Fires::kNot, true},
+    {"x_file_noacct", "fexit/alloc_empty_file_noaccount", false, Fires::kNot, true},
+    {"f_file_backing", "fentry/alloc_empty_backing_file", false, Fires::kNot, true},
+    {"x_file_backing", "fexit/alloc_empty_backing_file", false, Fires::kNot, true},
 };
 
 bool is_lsm(const char* hook) { return std::string_view(hook).starts_with("lsm/"); }
@@ -51,6 +68,13 @@ bool live_and_die() {
   while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
   }
   return true;
+}
+
+/* A file is made and freed. Says whether making it worked. */
+bool open_and_close() {
+  int fd = ::eventfd(0, EFD_CLOEXEC);
+  if (fd >= 0) ::close(fd);
+  return fd >= 0;
 }
 
 /* Waits for the first run. A task_struct is freed some grace periods after the task is reaped; where
@@ -70,7 +94,13 @@ bool ran(probe_bpf& all, const volatile ctn_probe& probe) {
 
 using Skeleton = std::unique_ptr<probe_bpf, Destroy>;
 
-/* The probes loaded, or only `name`; null, with `error` set, if the kernel refuses. */
+bool alone(std::string_view name) {
+  return std::any_of(std::begin(kProbes), std::end(kProbes),
+                     [&](const auto& one) { return name == one.program && one.alone; });
+}
+
+/* The probes loaded (those that go alone apart), or only `name`; null, with `error` set, if the kernel
+ * refuses. */
 Skeleton load_probes(const char* name, int& error) {
   BpfLog log;
   Skeleton skeleton(probe_bpf::open());
@@ -79,17 +109,18 @@ Skeleton load_probes(const char* name, int& error) {
     return nullptr;
   }
   bpf_program* each = nullptr;
-  if (name != nullptr)
-    bpf_object__for_each_program(each, skeleton->obj)
-      bpf_program__set_autoload(each, std::string_view(bpf_program__name(each)) == name);
+  bpf_object__for_each_program(each, skeleton->obj) {
+    std::string_view own = bpf_program__name(each);
+    bpf_program__set_autoload(each, name != nullptr ? own == name : !alone(own));
+  }
   error = -probe_bpf::load(skeleton.get());
   return error == 0 ? std::move(skeleton) : nullptr;
 }
 
 /* Empty if the hook works, else why not. `all` is the object with every probe, if that loads. */
-std::string try_probe(probe_bpf* all, const char* name, bool gate, bool late) {
+std::string try_probe(probe_bpf* all, const char* name, bool gate, Fires fires) {
   Skeleton own;
-  if (all == nullptr) {
+  if (all == nullptr || alone(name)) {
     int error = 0;
     own = load_probes(name, error);
     if (!own) return fmt::format("the kernel refuses the program: {}", std::strerror(error));
@@ -99,16 +130,34 @@ std::string try_probe(probe_bpf* all, const char* name, bool gate, bool late) {
   bpf_program* program = bpf_object__find_program_by_name(all->obj, name);
   std::unique_ptr<bpf_link, Destroy> link(bpf_program__attach(program));
   if (!link) return fmt::format("the program cannot be attached: {}", std::strerror(errno));
+  if (fires == Fires::kNot) return {};
 
+  auto fire = fires == Fires::kFile ? open_and_close : live_and_die;
   ctn_probe* probe = &all->data_probe->probe;
   *probe = {};
-  live_and_die();
-  if (late ? !ran(*all, *probe) : probe->runs == 0) return "the program is attached and never runs";
+  fire();
+  if (fires == Fires::kLate ? !ran(*all, *probe) : probe->runs == 0)
+    return "the program is attached and never runs";
   if (!gate) return {};
   probe->refuse_pid = static_cast<std::uint32_t>(::getpid());
-  bool forked = live_and_die();
+  bool passed = fire();
   probe->refuse_pid = 0;
-  return forked ? "the program runs and cannot refuse" : "";
+  return passed ? "the program runs and cannot refuse" : "";
+}
+
+/* The level of a group from its own hooks, best first. */
+void find_file_levels(Levels& levels) {
+  std::uint32_t& gate = levels.level[CTN_HOOKS_FILE];
+  std::uint32_t& free = levels.level[CTN_HOOKS_FILE_FREE];
+  if (levels.works("l_file_free"))
+    free = CTN_LEVEL_STRICT;
+  else if (levels.works("f_file_free"))
+    free = CTN_LEVEL_FALLBACK;
+  if (levels.task() < CTN_LEVEL_FALLBACK || free == CTN_LEVEL_NONE) return;
+  if (levels.works("l_file_alloc") && free == CTN_LEVEL_STRICT)
+    gate = CTN_LEVEL_STRICT;
+  else if (levels.works("f_file_alloc"))
+    gate = CTN_LEVEL_FALLBACK;
 }
 
 }  // namespace
@@ -130,9 +179,9 @@ Result<Levels> probe_levels() {
   bool lsm_runs = false;
   for (const auto& one : kProbes) {
     /* Without `bpf` in the LSM list none of its programs runs: not waited for one by one. */
-    bool hopeless = is_lsm(one.hook) && one.late && !lsm_runs;
+    bool hopeless = is_lsm(one.hook) && one.fires == Fires::kLate && !lsm_runs;
     std::string reason = hopeless ? "BPF LSM programs do not run"
-                                  : try_probe(all.get(), one.program, one.gate, one.late);
+                                  : try_probe(all.get(), one.program, one.gate, one.fires);
     lsm_runs = lsm_runs || (is_lsm(one.hook) && reason.empty());
     levels.hooks.push_back({one.program, one.hook, reason.empty(), reason});
   }
@@ -147,6 +196,7 @@ Result<Levels> probe_levels() {
     task = CTN_LEVEL_ACCOUNTING;
   if (levels.works("f_release")) levels.level[CTN_HOOKS_REAP] = task;
   if (levels.works("t_switch")) levels.level[CTN_HOOKS_SWITCH] = task;
+  find_file_levels(levels);
   return levels;
 }
 

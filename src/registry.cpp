@@ -4,6 +4,7 @@
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
 #include "cpuacct/cpuacct_ops.h"
+#include "numfiles/numfiles_ops.h"
 #include "numtasks/numtasks_ops.h"
 
 namespace ctnbpf {
@@ -12,6 +13,7 @@ std::span<const Subsystem* const> subsystems() {
   static constexpr std::array kTable = {
       &kCpuacct,
       &kNumtasks,
+      &kNumfiles,
   };
   return kTable;
 }

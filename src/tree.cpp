@@ -69,6 +69,8 @@ Result<std::uint32_t> create_hierarchy(Writer& writer, const std::string& name,
   root.hierarchy = static_cast<std::uint8_t>(free);
   root.state = CTN_ACTIVE;
   for (const Subsystem* member : members)
+    if (member->bind) CTN_TRY(member->bind(writer, free));
+  for (const Subsystem* member : members)
     store(writer.core().bound[member->id], static_cast<std::uint8_t>(free + 1));
   store(hierarchy.active, 1U);
   return free;

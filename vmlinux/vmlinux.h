@@ -18,9 +18,16 @@ typedef struct {
   unsigned int val;
 } kuid_t;
 
+typedef struct {
+  __u32 cap[2]; /* one word of 64 bits since 6.3 */
+} kernel_cap_t;
+
 struct cred {
   kuid_t uid;
+  kernel_cap_t cap_effective;
 };
+
+struct file;
 
 struct thread_info {
   __u32 cpu;
@@ -59,6 +66,7 @@ struct task_struct {
   struct task_struct *real_parent;
   struct task_struct *group_leader;
   const struct cred *real_cred;
+  const struct cred *cred;
   char comm[16];
 };
 
@@ -73,6 +81,13 @@ struct bpf_iter__task {
   struct task_struct *task;
 };
 
+struct bpf_iter__task_file {
+  struct bpf_iter_meta *meta;
+  struct task_struct *task;
+  __u32 fd;
+  struct file *file;
+};
+
 #ifndef BPF_NO_PRESERVE_ACCESS_INDEX
 #pragma clang attribute pop
 #endif
@@ -81,5 +96,8 @@ struct bpf_iter__task {
 #define PF_EXITING 0x00000004
 #define PF_KTHREAD 0x00200000
 #define TASK_NEW 0x00000800
+
+/* include/uapi/linux/capability.h */
+#define CAP_SYS_ADMIN 21
 
 #endif

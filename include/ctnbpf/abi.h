@@ -26,6 +26,7 @@
 /* Load-time settings and their defaults. */
 #define CTN_DEFAULT_CONTAINERS 65536
 #define CTN_DEFAULT_TASKS 131072
+#define CTN_DEFAULT_FILES 131072
 
 /* --- the tree ------------------------------------------------------------------------------ */
 
@@ -111,6 +112,7 @@ enum ctn_miss {
   CTN_MISS_TASK_TABLE_FULL, /* forks of contained tasks refused: no room for a task record */
   CTN_MISS_BACKSTOP_FORK,   /* children the fork gate did not see and newtask put right */
   CTN_MISS_LATE_EXIT,       /* tasks whose exit was only seen when they were freed */
+  CTN_MISS_FILE_TABLE_FULL, /* opens of contained tasks refused: no room for the file's entry */
   CTN_MISS_NR,
 };
 
@@ -120,8 +122,9 @@ enum ctn_hooks {
   CTN_HOOKS_TASK,   /* a task's life: needed by every hierarchy in use; who refuses forks */
   CTN_HOOKS_REAP,   /* sees a task reaped; level none: only its freeing is seen */
   CTN_HOOKS_SWITCH, /* context switches */
-  CTN_HOOKS_FILE,   /* allocation and freeing of open files */
+  CTN_HOOKS_FILE,   /* allocation of open files: who refuses them */
   CTN_HOOKS_PLACE,  /* changes of a task's CPU mask */
+  CTN_HOOKS_FILE_FREE, /* freeing of open files; a better level than the gate's is of use */
   CTN_HOOKS_NR,
 };
 
@@ -152,12 +155,12 @@ struct ctn_core {
   struct ctn_pending_text pending;
   struct ctn_hierarchy hierarchies[CTN_MAX_HIER];
   __u32 cpus; /* how many there can be, for arrays by slot and CPU */
-  __u32 reserved;
+  __u32 max_files;
 };
 
 /* --- tasks ----------------------------------------------------------------------------------- */
 
-/* Tasks (later: files) are found by the address of their kernel object in a table of buckets, one
+/* Tasks and charged files are found by the address of their kernel object in a table of buckets, one
  * cache line each. An address hashes to a home bucket and a second one; `home` says how many keys
  * call this bucket home, `spilled` how many of those lie in their second bucket. So a miss costs
  * one load where the home is unused, which is the common case for tasks outside all containers.
@@ -177,7 +180,8 @@ struct ctn_bucket {
 struct ctn_task {
   __u32 slot[CTN_MAX_HIER]; /* membership | CTN_EXITED */
   __u32 numtasks;           /* slot charged for this task, or 0 */
-  __u32 reserved[3];
+  __u32 inner_file;         /* the next file it allocates is the kernel's own: not charged */
+  __u32 reserved[2];
   /* cpuacct: what has been charged of the task's own figures; see cpuacct.bpf.h */
   __u64 charged; /* of se.sum_exec_runtime, ns */
   __u32 waited;  /* of sched_info.run_delay, in steps of 1024 ns */

@@ -78,6 +78,10 @@ class Writer : public State {
   using State::name_index;
   using State::nodes;
 
+  /* Values that settings of the command at work are about to store, by the word: a rule between two
+   * attributes is checked against what comes before it in the same command. */
+  std::map<const void*, std::uint64_t>& pending() { return pending_; }
+
   template <typename T>
   Result<std::span<T>> records(const std::string& map, std::uint32_t each = 1) {
     CTN_ASSIGN(void* data, map_records(map, sizeof(T), each));
@@ -88,6 +92,7 @@ class Writer : public State {
   Writer();
   struct Lock;
   std::unique_ptr<Lock> lock_;
+  std::map<const void*, std::uint64_t> pending_;
 };
 
 /* Atomic access to words that BPF programs change: a plain load can be torn or kept in a register.

@@ -59,6 +59,8 @@ struct Subsystem {
 
   bool needs(ctn_hooks group) const { return (hooks & (1U << group)) != 0; }
 
+  /* Bound to a new hierarchy with this root. */
+  Result<void> (*bind)(Writer& writer, Slot root) = nullptr;
   /* A new container, not yet visible. A failure undoes the creation. */
   Result<void> (*create)(Writer& writer, Slot slot) = nullptr;
   /* The container is gone for good; its slot is about to be free. */
@@ -70,6 +72,8 @@ struct Subsystem {
    * slot the number of task records charged there, not summed up the tree. */
   Result<std::vector<std::string>> (*check)(const State& state,
                                             std::span<const std::uint64_t> expected) = nullptr;
+  /* Mends what `check` finds, where that can be done; what was mended. */
+  Result<std::vector<std::string>> (*repair)(Writer& writer) = nullptr;
 };
 
 /* The level a subsystem has where the groups of hooks have `levels`. */

@@ -18,6 +18,7 @@ const char* kMissNames[CTN_MISS_NR] = {
     "forks refused because the task table was full",
     "children put right by the backstop",
     "exits seen only when the task was freed",
+    "opens refused because the table of files was full",
 };
 
 std::string level_meaning(std::uint32_t level) {

@@ -1,0 +1,89 @@
+/* numfiles, kernel side: one charge for each struct file a contained task has the kernel allocate,
+ * given back when the file is freed.
+ *
+ * The table of files says what is charged where; a file that is not in it is not ours. An entry is
+ * made by the gate before anybody else knows the file, and dropped by the freeing hook before the
+ * file's address can be used again, so both are alone with it. Each entry holds a reference to its
+ * container, so that the slot in it stays that container's. */
+#ifndef CTNBPF_SUBSYSTEMS_NUMFILES_BPF_H
+#define CTNBPF_SUBSYSTEMS_NUMFILES_BPF_H
+
+#include "ctn.bpf.h"
+#include "events.bpf.h"
+#include "numfiles/numfiles.h"
+
+#define BEANS numfiles
+#include "beancounter/beancounter.bpf.h"
+
+CTN_TABLE(file, struct ctn_file);
+
+/* Drops a file's entry and its charge, if it has one. */
+static __always_inline void numfiles_free(const struct file *file) {
+  struct table_place at = table_find(&file_buckets, file_bucket_bits, file);
+  if (at.record == NO_RECORD) return;
+  struct ctn_file *record = bpf_map_lookup_elem(&file_records, &at.record);
+  if (!record) return;
+  __u32 slot = record->slot, mode = record->mode;
+  record->slot = record->mode = 0;
+  table_remove(&at);
+  if (slot < CTN_MAX_HIER) return;
+  numfiles_uncharge(slot, mode);
+  struct ctn_node *node = node_of(slot);
+  if (node) node_put(node, slot);
+}
+
+/* A reference to the container `task` (the current one) is in; its slot, or 0. The task may be moved
+ * on another CPU meanwhile: looking again after the reference was got makes sure that its container
+ * was still held by this task then, and so not removed under us. */
+static __always_inline __u32 numfiles_container(const struct ctn_task *task) {
+  for (int tries = 0; tries < 8; tries++) {
+    __u32 slot = task_slot(task, CTN_NUMFILES);
+    if (slot < CTN_MAX_HIER) return 0;
+    struct ctn_node *node = node_of(slot);
+    if (!node) return 0;
+    node_get(node);
+    if (task_slot(task, CTN_NUMFILES) == slot) return slot;
+    node_put(node, slot);
+  }
+  return 0;
+}
+
+/* Charges `slot`, as far as the task's privilege goes; 0, or the slot that refused. */
+static __always_inline __u32 numfiles_charge(__u32 slot, __u32 mode) {
+  __u32 by = numfiles_try(slot, mode, BEANS_BARRIER);
+  if (by && beans_privileged()) by = numfiles_try(slot, mode, BEANS_LIMIT);
+  return by;
+}
+
+/* The gate, in the context of who opens; nothing of the file is set up yet. 0 or -ENFILE. */
+static __always_inline int numfiles_alloc(const struct file *file, struct ctn_task *task) {
+  if (task->inner_file) {
+    task->inner_file = 0;
+    return 0;
+  }
+  __u32 slot = numfiles_container(task);
+  if (!slot) return 0;
+  struct ctn_node *node = node_of(slot);
+  if (!node) return 0;
+  __u32 number = table_insert(&file_buckets, file_bucket_bits, file);
+  struct ctn_file *record =
+      number == NO_RECORD ? NULL : bpf_map_lookup_elem(&file_records, &number);
+  if (!record) {
+    count_miss(CTN_MISS_FILE_TABLE_FULL);
+    node_put(node, slot);
+    return -ENFILE;
+  }
+  __u32 mode = numfiles_mode((core.bound[CTN_NUMFILES] - 1) & (CTN_MAX_HIER - 1));
+  __u32 by = numfiles_charge(slot, mode);
+  if (!by) {
+    record->mode = mode;
+    record->slot = slot;
+    return 0;
+  }
+  numfiles_free(file); /* the entry, which has no charge */
+  numfiles_refused(slot, by, CTN_EVENT_FILE_REFUSED);
+  node_put(node, slot);
+  return -ENFILE;
+}
+
+#endif

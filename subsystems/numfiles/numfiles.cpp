@@ -1,0 +1,157 @@
+/* numfiles: how many open files are charged to a container and all below it.
+ *
+ * An open file is a file description (struct file): one for open, socket, accept, eventfd, memfd and
+ * their like, two for a pipe or socketpair; dup, fork and passing a descriptor make none. It is charged where
+ * the task that opened it was at that moment, and stays charged there until the last reference is
+ * gone, whoever holds it; until then it holds its container (`rm` says EBUSY).
+ *
+ * An open is refused with ENFILE when it would bring `held` of the container or of any ancestor above
+ * its barrier; a task with CAP_SYS_ADMIN may go up to the limit. Both are `max` at first, and barrier
+ * is never above limit. Lowering them is never refused: then opens fail until enough is closed.
+ * With flat=1 on the hierarchy's root, files opened from then on count in their own container only.
+ * A root has no limit and shows the machine's files. */
+#include "numfiles/numfiles_ops.h"
+
+#include <array>
+#include <fstream>
+
+#include "beancounter/beancounter_ops.h"
+#include "mapping.h"
+#include "walk.h"
+
+namespace ctnbpf {
+namespace {
+
+struct Files {
+  static constexpr const char* kName = "numfiles";
+  static constexpr const char* kNoun = "files";
+  static std::uint64_t machine() {
+    std::ifstream file("/proc/sys/fs/file-nr");
+    std::uint64_t allocated = 0;
+    file >> allocated;
+    return allocated;
+  }
+};
+using Beans = BeanCounter<Files>;
+
+constexpr std::array kAttributes = {
+    Attribute{"held", "open files charged to the subtree now", Beans::read_held},
+    Attribute{"barrier", "most files for ordinary tasks: max or a number; at most the limit",
+              Beans::read_ceiling<&beans_state::barrier>, Beans::prepare_barrier, nullptr,
+              CTN_LEVEL_FALLBACK},
+    Attribute{"limit", "most files for tasks with CAP_SYS_ADMIN: max or a number",
+              Beans::read_ceiling<&beans_state::limit>, Beans::prepare_limit, nullptr,
+              CTN_LEVEL_FALLBACK},
+    Attribute{"ceiling", "barrier and limit in one: sets both; reads as the limit",
+              Beans::read_ceiling<&beans_state::limit>, Beans::prepare_ceiling, "--numfiles",
+              CTN_LEVEL_FALLBACK},
+    Attribute{"maxheld", "most files the subtree ever held", Beans::read_maxheld},
+    Attribute{"minheld", "fewest files the subtree ever held", Beans::read_minheld},
+    Attribute{"failcnt", "opens refused to tasks of this very container, by any barrier or limit",
+              Beans::read<&beans_state::failcnt>},
+    Attribute{"events", "opens refused by this container's barrier or limit, in it or below",
+              Beans::read<&beans_state::events>},
+    Attribute{"flat", "1: files count in their own container only, not in those above (of a root)",
+              Beans::read_flat, Beans::prepare_flat},
+};
+
+/* The charges in the table of files. */
+Result<std::vector<ctn_file>> charges(const State& state) {
+  CTN_ASSIGN(Mapping buckets,
+             Mapping::open(state.pins(), "file_buckets", sizeof(ctn_bucket), ~0U, false));
+  CTN_ASSIGN(Mapping records,
+             Mapping::open(state.pins(), "file_records", sizeof(ctn_file), ~0U, false));
+  std::vector<ctn_file> found;
+  for (std::size_t b = 0; b < buckets.size(); b++)
+    for (std::size_t i = 0; i < CTN_BUCKET_KEYS; i++) {
+      if (load(buckets.as<ctn_bucket>()[b].key[i]) == 0) continue;
+      const ctn_file& file = records.as<ctn_file>()[b * CTN_BUCKET_KEYS + i];
+      if (Slot slot = load(file.slot); slot != 0) found.push_back({slot, load(file.mode)});
+    }
+  return found;
+}
+
+Result<std::vector<std::string>> check(const State& state, std::span<const std::uint64_t>) {
+  CTN_ASSIGN(auto charged, charges(state));
+  CTN_ASSIGN(auto expected, Beans::expected(state, charged));
+  CTN_ASSIGN(auto all, Beans::states(state));
+  CTN_ASSIGN(auto seen, walk_files(state.pins()));
+  std::vector<std::string> found;
+  for (const ctn_walk_file& file : seen)
+    if (file.slot >= state.nodes().size() ||
+        (file.slot != 0 && state.nodes()[file.slot].state == CTN_FREE))
+      found.push_back(fmt::format("a file of process {} is charged to slot {}, which is not in use",
+                                  file.tgid, file.slot));
+  std::vector<std::uint32_t> references(all.size());
+  for (const ctn_file& file : charged)
+    if (file.slot < references.size()) references[file.slot]++;
+  for (Slot slot = CTN_MAX_HIER; slot < all.size(); slot++) {
+    if (state.nodes()[slot].state == CTN_FREE) continue;
+    auto complain = [&](const std::string& what) {
+      found.push_back(fmt::format("{}: {}", printable(tree::address_of(state, slot)), what));
+    };
+    if (load(all[slot].held) != expected[slot])
+      complain(fmt::format("numfiles.held is {}, the table of files has {}", load(all[slot].held),
+                           expected[slot]));
+    if (load(state.nodes()[slot].refs) < references[slot])
+      complain(fmt::format("is held by {} references, fewer than its {} charged files",
+                           load(state.nodes()[slot].refs), references[slot]));
+  }
+  return found;
+}
+
+/* How far each `held` is off, by slot. */
+Result<std::vector<std::uint64_t>> differences(const State& state) {
+  CTN_ASSIGN(auto charged, charges(state));
+  CTN_ASSIGN(auto expected, Beans::expected(state, charged));
+  CTN_ASSIGN(auto all, Beans::states(state));
+  for (Slot slot = 0; slot < all.size(); slot++)
+    expected[slot] = slot < CTN_MAX_HIER ? 0 : expected[slot] - load(all[slot].held);
+  return expected;
+}
+
+/* The table is what is true. Files come and go meanwhile, so only a difference that several looks in a
+ * row agree about is one; it is added, as a store would lose what happens at the same time. */
+Result<std::vector<std::string>> repair(Writer& writer) {
+  constexpr int kLooks = 6;
+  CTN_ASSIGN(auto steady, differences(writer));
+  for (int look = 1; look < kLooks; look++) {
+    CTN_ASSIGN(auto now, differences(writer));
+    for (Slot slot = 0; slot < now.size(); slot++)
+      if (now[slot] != steady[slot]) steady[slot] = 0;
+  }
+  CTN_ASSIGN(auto all, writer.records<beans_state>(Files::kName));
+  std::vector<std::string> mended;
+  for (Slot slot = CTN_MAX_HIER; slot < steady.size(); slot++) {
+    if (steady[slot] == 0 || writer.nodes()[slot].state == CTN_FREE) continue;
+    __atomic_fetch_add(&all[slot].held, steady[slot], __ATOMIC_ACQ_REL);
+    mended.push_back(fmt::format("{}: numfiles.held is {} now, as in the table of files",
+                                 printable(tree::address_of(writer, slot)), load(all[slot].held)));
+  }
+  return mended;
+}
+
+}  // namespace
+
+Result<std::vector<ctn_walk_file>> walk_files(const Pins& pins) {
+  return run_iterator_as<ctn_walk_file>(pins, "i_files", 0);
+}
+
+const Subsystem kNumfiles = {
+    .id = CTN_NUMFILES,
+    .name = Files::kName,
+    .help = "how many files the tasks of a container and all below it may open",
+    .attributes = kAttributes,
+    .hooks = 1 << CTN_HOOKS_FILE | 1 << CTN_HOOKS_FILE_FREE,
+    .level_from = CTN_HOOKS_FILE,
+    .minimum = CTN_LEVEL_FALLBACK,
+    .bind = Beans::bind,
+    .create = Beans::create,
+    .destroy = nullptr,
+    .can_attach = nullptr,
+    .figures = Beans::figures,
+    .check = check,
+    .repair = repair,
+};
+
+}  // namespace ctnbpf
