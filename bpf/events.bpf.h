@@ -24,8 +24,9 @@ struct {
 
 /* `by`: the container whose limit refused; else the same slot. The task is the current one. A
  * writer that is overtaken by CTN_EVENT_LOG others while it writes leaves a record with a number
- * that readers do not expect, and they count it as lost. */
-static __noinline int event_emit(__u32 kind, __u32 slot, __u32 by) {
+ * that readers do not expect, and they count it as lost. Not static, as node_emptied: the verifier
+ * follows a global function once, not for each path that leads to a call. */
+__noinline int event_emit(__u32 kind, __u32 slot, __u32 by) {
   __u64 number = __sync_fetch_and_add(&core.event_head, 1);
   __u32 at = number & (CTN_EVENT_LOG - 1);
   struct ctn_event *event = bpf_map_lookup_elem(&events, &at);
@@ -60,7 +61,7 @@ static __always_inline void node_arm(struct ctn_node *node) {
  * and may have been the last. Several may be last at once: the exchange of `armed` lets one of them
  * tell. Who comes in counts itself first and arms then; so either we see it after our exchange and
  * arm again for it, or it finds `armed` unset and sets it. */
-static __noinline int node_emptied(__u32 slot) {
+__noinline int node_emptied(__u32 slot) {
   struct ctn_node *node = node_of(slot);
   if (!node || slot < CTN_MAX_HIER) return 0;
   __u64 population = *(volatile __u64 *)&node->population;

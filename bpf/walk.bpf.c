@@ -20,7 +20,7 @@ int i_walk(struct bpf_iter__task *ctx) {
   struct ctn_task *record = task_find(task);
   if (record) {
     out.contained = 1;
-    out.numtasks = record->numtasks;
+    out.numtasks = record->numtasks & ~NUMTASKS_SHARED;
     for (int h = 0; h < CTN_MAX_HIER; h++) out.slot[h] = record->slot[h];
   }
   bpf_seq_write(ctx->meta->seq, &out, sizeof(out));

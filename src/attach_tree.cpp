@@ -120,9 +120,27 @@ void clear(int map) {
     if (bpf_map_delete_elem(map, &key) != 0) return;
 }
 
+/* `pid` and its descendants as one walk shows them. */
+Result<std::set<Pid>> family_of(const Pins& pins, Pid pid) {
+  CTN_ASSIGN(auto tasks, walk_tasks(pins));
+  std::set<Pid> family{pid};
+  for (std::size_t before = 0; before != family.size();) {
+    before = family.size();
+    for (const ctn_walk_task& task : tasks)
+      if (family.contains(task.ppid)) family.insert(task.tgid);
+  }
+  return family;
+}
+
 }  // namespace
 
-Result<AttachResult> attach_tree(Writer& writer, Slot slot, pid_t pid) {
+Result<AttachResult> attach_tree(Writer& writer, Slot slot, pid_t pid, Limits limits) {
+  std::set<Pid> family;
+  if (limits == Limits::kWithin) {
+    CTN_ASSIGN(family, family_of(writer.pins(), static_cast<Pid>(pid)));
+  }
+  CTN_TRY(ask_subsystems(writer, slot, limits,
+                         [&](const ctn_walk_task& task) { return family.contains(task.tgid); }));
   CTN_TRY(begin_move(writer, slot, 0, true));
   CTN_ASSIGN(UniqueFd map, writer.pins().open_map("move_pids"));
   clear(map.get());

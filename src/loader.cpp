@@ -84,8 +84,10 @@ Result<Skeleton> load_object(const LoadSettings& settings, const Levels& levels)
   bpf_map__set_max_entries(skeleton->maps.file_buckets, file_buckets);
   bpf_map__set_max_entries(skeleton->maps.file_records, file_buckets * CTN_BUCKET_KEYS);
   for (const Subsystem* subsystem : subsystems())
-    for (const auto& [suffix, entries] :
-         {std::pair{"", slots}, {"_cells", slots * cpus}, {"_cpus", cpus}})
+    for (const auto& [suffix, entries] : {std::pair{"", slots},
+                                          {"_rates", slots},
+                                          {"_cells", slots * cpus},
+                                          {"_cpus", cpus}})
       if (bpf_map* map = bpf_object__find_map_by_name(
               skeleton->obj, (std::string(subsystem->name) + suffix).c_str());
           map != nullptr)

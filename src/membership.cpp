@@ -17,16 +17,38 @@ Error no_such(pid_t pid, bool one_thread) {
           fmt::format("no {} {}: it is gone or exiting", one_thread ? "thread" : "process", pid)};
 }
 
+/* Those that `belongs` says come along, by the container each is in now. */
+std::vector<Slot> origins(const std::vector<ctn_walk_task>& tasks, std::uint32_t hierarchy,
+                          const std::function<bool(const ctn_walk_task&)>& belongs) {
+  std::vector<Slot> from;
+  for (const ctn_walk_task& task : tasks)
+    if (!has_exited(task) && belongs(task)) from.push_back(container_of(task, hierarchy));
+  return from;
+}
+
 }  // namespace
 
-Result<void> begin_move(Writer& writer, Slot slot, pid_t tgid, bool chosen) {
+Result<void> ask_subsystems(const Writer& writer, Slot slot, Limits limits,
+                            const std::function<bool(const ctn_walk_task&)>& belongs) {
   std::uint32_t hierarchy = writer.nodes()[slot].hierarchy;
-  for (const Subsystem* subsystem : bound_subsystems(writer, hierarchy))
-    if (subsystem->can_attach) CTN_TRY(subsystem->can_attach(writer, slot, 1));
+  std::vector<Slot> from{hierarchy};
+  if (limits == Limits::kWithin) {
+    CTN_ASSIGN(auto tasks, walk_tasks(writer.pins()));
+    from = origins(tasks, hierarchy, belongs);
+  }
+  for (const Subsystem* subsystem : bound_subsystems(writer, hierarchy)) {
+    if (limits == Limits::kWithin && subsystem->within_limits)
+      CTN_TRY(subsystem->within_limits(writer, slot, from));
+    if (subsystem->can_attach) CTN_TRY(subsystem->can_attach(writer, slot, from.size()));
+  }
+  return {};
+}
+
+Result<void> begin_move(const Writer& writer, Slot slot, pid_t tgid, bool chosen) {
   CTN_ASSIGN(Mapping request,
              Mapping::open(writer.pins(), "move", sizeof(ctn_move_request), 1, true));
   request.as<ctn_move_request>()[0] = {
-      .hierarchy = hierarchy,
+      .hierarchy = writer.nodes()[slot].hierarchy,
       .slot = slot,
       .tgid = static_cast<__u32>(tgid),
       .chosen = chosen,
@@ -71,7 +93,11 @@ Slot container_of(const ctn_walk_task& task, std::uint32_t hierarchy) {
 
 bool has_exited(const ctn_walk_task& task) { return task.exit_state != 0; }
 
-Result<AttachResult> attach(Writer& writer, Slot slot, pid_t pid, bool one_thread) {
+Result<AttachResult> attach(Writer& writer, Slot slot, pid_t pid, bool one_thread, Limits limits) {
+  auto number = static_cast<std::uint32_t>(pid);
+  CTN_TRY(ask_subsystems(writer, slot, limits, [&](const ctn_walk_task& task) {
+    return (one_thread ? task.tid : task.tgid) == number;
+  }));
   CTN_TRY(begin_move(writer, slot, one_thread ? 0 : pid, false));
 
   /* Again until a pass finds nothing to do. A thread made by a thread that was moved is born in the

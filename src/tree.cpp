@@ -175,6 +175,8 @@ Result<void> remove(Writer& writer, Slot slot, bool lazy) {
   writer.core().containers--;
   writer.core().lingering++;
   Slot parent = node.parent;
+  for (const Subsystem* subsystem : bound_subsystems(writer, node.hierarchy))
+    if (subsystem->removed) subsystem->removed(writer, slot);
   lists::free_if_unheld(writer, slot);
   (void)tell_if_emptied(writer, parent);
   return {};

@@ -1,6 +1,8 @@
 /* Running the pinned iterators. Internal. */
 #pragma once
 
+#include <functional>
+
 #include <sys/types.h>
 
 #include <vector>
@@ -24,10 +26,14 @@ Result<std::vector<T>> run_iterator_as(const Pins& pins, const std::string& prog
   return out;
 }
 
-/* Asks the subsystems whether tasks may come into `slot`, and says what move_pass() is to move there:
- * the threads of the process `tgid`, or with 0 every task it is shown; with `chosen` only processes
- * in the map `move_pids`. */
-Result<void> begin_move(Writer& writer, Slot slot, pid_t tgid, bool chosen);
+/* Asks the subsystems of the target's hierarchy whether the tasks that `belongs` names may come; under
+ * kWithin with their limits. The first refusal is returned. */
+Result<void> ask_subsystems(const Writer& writer, Slot slot, Limits limits,
+                            const std::function<bool(const ctn_walk_task&)>& belongs);
+
+/* Says what move_pass() is to move to `slot`: the threads of the process `tgid`, or with 0 every task it
+ * is shown; with `chosen` only processes in the map `move_pids`. */
+Result<void> begin_move(const Writer& writer, Slot slot, pid_t tgid, bool chosen);
 
 /* One run of the move iterator over what `move` asks for (or over one thread). */
 struct MovePass {

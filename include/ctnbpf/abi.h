@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define CTN_LAYOUT 1
+#define CTN_LAYOUT 2
 #define CTN_MAGIC 0x63746e62 /* "ctnb" */
 
 #define CTN_MAX_HIER 8
@@ -179,7 +179,7 @@ struct ctn_bucket {
 /* One per task that is, or ever was, outside the root of some hierarchy. */
 struct ctn_task {
   __u32 slot[CTN_MAX_HIER]; /* membership | CTN_EXITED */
-  __u32 numtasks;           /* slot charged for this task, or 0 */
+  __u32 numtasks;           /* slot charged for this task, or 0; may have NUMTASKS_SHARED */
   __u32 inner_file;         /* the next file it allocates is the kernel's own: not charged */
   __u32 reserved[2];
   /* cpuacct: what has been charged of the task's own figures; see cpuacct.bpf.h */

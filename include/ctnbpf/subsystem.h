@@ -45,6 +45,15 @@ struct Figures {
   std::uint64_t refused = 0; /* by this container's limit, here or below */
 };
 
+/* What stands between a container and one thing more of a kind, for `explain`. */
+struct Bound {
+  std::string what; /* "numtasks.limit" */
+  Slot on;          /* the container that has it */
+  std::uint64_t used = 0;
+  std::uint64_t most = 0;
+  std::uint64_t left = 0; /* how many more; may be more than most - used, where some need not count */
+};
+
 struct Subsystem {
   std::uint32_t id; /* index in core.bound; a constant of the shared header */
   const char* name;
@@ -63,6 +72,8 @@ struct Subsystem {
   Result<void> (*bind)(Writer& writer, Slot root) = nullptr;
   /* A new container, not yet visible. A failure undoes the creation. */
   Result<void> (*create)(Writer& writer, Slot slot) = nullptr;
+  /* The container has been taken out of the tree; it may linger. */
+  void (*removed)(Writer& writer, Slot slot) = nullptr;
   /* The container is gone for good; its slot is about to be free. */
   void (*destroy)(Writer& writer, Slot slot) = nullptr;
   /* May `tasks` tasks come into `slot`? The first refusal aborts the attach. */
@@ -74,6 +85,10 @@ struct Subsystem {
                                             std::span<const std::uint64_t> expected) = nullptr;
   /* Mends what `check` finds, where that can be done; what was mended. */
   Result<std::vector<std::string>> (*repair)(Writer& writer) = nullptr;
+  /* May tasks that are in the containers `from` come into `slot` without exceeding a limit? EAGAIN. */
+  Result<void> (*within_limits)(const State& state, Slot slot, std::span<const Slot> from) = nullptr;
+  /* Every bound on a task of `slot`, its own container's first, then those above. */
+  Result<std::vector<Bound>> (*bounds)(const State& state, Slot slot) = nullptr;
 };
 
 /* The level a subsystem has where the groups of hooks have `levels`. */

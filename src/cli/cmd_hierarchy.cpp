@@ -104,7 +104,7 @@ nlohmann::ordered_json attributes_json(const std::vector<AttributeRef>& attribut
 
 void print_attributes(const std::vector<AttributeRef>& attributes) {
   for (const AttributeRef& one : attributes)
-    fmt::print("  {:<22} {:<3} {}\n", one.full_name, one.attribute->prepare != nullptr ? "rw" : "ro",
+    fmt::print("  {:<26} {:<3} {}\n", one.full_name, one.attribute->prepare != nullptr ? "rw" : "ro",
                one.attribute->help);
 }
 

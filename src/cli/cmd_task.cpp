@@ -85,12 +85,15 @@ void add_attach(CLI::App& app, Context& context) {
     std::vector<std::string> pids;
     bool thread = false;
     bool tree = false;
+    bool within = false;
   };
   auto options = std::make_shared<Options>();
   app.add_option("ADDR", options->address, "container")->required();
   app.add_option("PID", options->pids, "processes, with all their threads")->required();
   auto* thread = app.add_flag("--thread", options->thread, "PID is a thread id: move that thread alone");
   app.add_flag("--tree", options->tree, "with all descendants, those forked meanwhile too")->excludes(thread);
+  app.add_flag("--within-limits", options->within,
+               "refuse what would exceed a limit, as things are when the attach begins");
   app.callback([&context, options] {
     auto writer = open_writer(context);
     auto slot = writer ? tree::find(*writer, options->address) : Result<Slot>(writer.error());
@@ -100,8 +103,9 @@ void add_attach(CLI::App& app, Context& context) {
     }
     context.exit_code = for_each(context, options->pids, [&](const std::string& one) -> Result<void> {
       CTN_ASSIGN(int pid, parse_pid(one));
-      CTN_TRY(options->tree ? attach_tree(*writer, *slot, pid)
-                            : attach(*writer, *slot, pid, options->thread));
+      Limits limits = options->within ? Limits::kWithin : Limits::kIgnore;
+      CTN_TRY(options->tree ? attach_tree(*writer, *slot, pid, limits)
+                            : attach(*writer, *slot, pid, options->thread, limits));
       return {};
     });
   });

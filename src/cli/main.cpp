@@ -33,6 +33,7 @@ std::span<const Command> commands() {
       Command{"kill", "send a signal to every process of a container", add_kill},
       Command{"ps", "list the processes of a container", add_ps},
       Command{"where", "show the containers of a process", add_where},
+      Command{"explain", "show every bound on a process's tasks, and which is nearest", add_explain},
       Command{"files", "list who holds the open files charged to a container", add_files},
       Command{"hierarchy", "make, list and destroy hierarchies", add_hierarchy},
       Command{"subsystems", "list subsystems and their attributes", add_subsystems},

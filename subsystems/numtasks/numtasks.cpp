@@ -1,9 +1,16 @@
-/* numtasks: how many tasks a container and all below it may have.
+/* numtasks: how many tasks a container and all below it may have, and how quickly they may fork.
  *
  * `limit` bounds the tasks of the subtree, zombies included, as they hold a pid. A fork over the
  * limit of the container or of any ancestor fails with EAGAIN and charges nothing. Attaching and
  * lowering the limit are never refused: `current` may then be above `limit`, and forks fail until
- * it is below. `max` means no limit. A root has no limit and shows the machine's tasks. */
+ * it is below. `max` means no limit. A root has no limit and shows the machine's tasks.
+ *
+ * `shares` divide the root's `total_numtasks` (shares/shares.h). What is guaranteed to a container is
+ * kept free for it; what nobody is guaranteed, or has not been given on to children, is lent to
+ * whoever forks above its guarantee. A fork that finds nothing left to borrow fails with EAGAIN, and
+ * the refusal counts with the root. A ceiling binds as a limit does. Tasks of the root take no part.
+ *
+ * `forkrate` bounds the forks of the subtree in any `forkrate_interval` (forkrate.h), EAGAIN above. */
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,16 +19,14 @@
 
 #include "numtasks/numtasks.h"
 #include "numtasks/numtasks_ops.h"
+#include "numtasks/numtasks_parts.h"
 #include "ctnbpf/tree.h"
 
 namespace ctnbpf {
 namespace {
 
-constexpr std::uint64_t kHighestLimit = 4'194'304; /* PID_MAX_LIMIT */
-
-Result<std::span<const numtasks_state>> states(const State& state) {
-  return state.records<numtasks_state>("numtasks");
-}
+using numtasks::bound_of;
+using numtasks::states;
 
 /* All tasks of the machine: the fourth figure of /proc/loadavg is "running/all". */
 std::uint64_t tasks_of_machine() {
@@ -59,13 +64,56 @@ Result<Value> read_peak(const State& state, Slot slot) {
 }
 
 Result<Change> prepare_limit(Writer& writer, Slot slot, const std::string& text) {
-  CTN_ASSIGN(std::uint64_t limit, parse_limit("numtasks.limit", text, kHighestLimit));
+  CTN_ASSIGN(std::uint64_t limit, parse_limit("numtasks.limit", text, numtasks::kHighest));
   if (slot < CTN_MAX_HIER)
     return Error{EPERM, fmt::format("{} is a root and has no limit: set it on a container below",
                                     tree::address_of(writer, slot))};
   CTN_ASSIGN(auto all, writer.records<numtasks_state>("numtasks"));
-  __u64& word = all[slot].limit;
-  return Change([&word, limit] { store(word, static_cast<__u64>(limit)); });
+  numtasks_state& own = all[slot];
+  return Change([&own, limit] {
+    store(own.limit, static_cast<__u64>(limit));
+    store(own.bound, static_cast<__u64>(bound_of(own)));
+  });
+}
+
+Result<Value> read_guarantee(const State& state, Slot slot) {
+  CTN_ASSIGN(auto all, states(state));
+  return Value{std::uint64_t{slot < CTN_MAX_HIER ? numtasks::total_of(all[slot]) : all[slot].shares.guarantee}};
+}
+
+Result<Value> read_ceiling(const State& state, Slot slot) {
+  CTN_ASSIGN(auto all, states(state));
+  bool none = slot < CTN_MAX_HIER || all[slot].shares.ceiling == CTN_DONT_CARE;
+  return Value{none ? std::uint64_t{CTN_UNLIMITED} : std::uint64_t{all[slot].shares.ceiling}};
+}
+
+/* Of a root: all that is borrowed of it. */
+Result<Value> read_borrowed(const State& state, Slot slot) {
+  CTN_ASSIGN(auto all, states(state));
+  __u64 word = load(all[slot].share);
+  std::int64_t borrowed = slot < CTN_MAX_HIER ? std::max(share_usage(word), 0) : share_borrowed(word);
+  return Value{static_cast<std::uint64_t>(borrowed)};
+}
+
+Result<Value> read_stats(const State& state, Slot slot) {
+  struct Part {
+    const char* what;
+    Result<Value> (*how)(const State& state, Slot slot);
+  };
+  constexpr std::array kParts = {
+      Part{"current", read_current},
+      Part{"peak", read_peak},
+      Part{"successes", read<&numtasks_state::successes>},
+      Part{"failures", read<&numtasks_state::failcnt>},
+      Part{"rate_failures", read<&numtasks_state::rate_failures>},
+      Part{"borrowed", read_borrowed},
+  };
+  std::string text;
+  for (const auto& [what, how] : kParts) {
+    CTN_ASSIGN(Value value, how(state, slot));
+    text += fmt::format("{}{}={}", text.empty() ? "" : ",", what, to_string(value));
+  }
+  return Value{text};
 }
 
 constexpr std::array kAttributes = {
@@ -77,13 +125,42 @@ constexpr std::array kAttributes = {
               read<&numtasks_state::failcnt>},
     Attribute{"events", "forks refused by this container's limit, in it or below",
               read<&numtasks_state::events>},
+    Attribute{"shares", "min_shares=N,max_shares=N,child_shares_divisor=N; or dontcare for N of the first two",
+              numtasks::read_shares, numtasks::prepare_shares, nullptr, CTN_LEVEL_FALLBACK},
+    Attribute{"total_numtasks", "of a root: tasks that shares divide; max: the kernel's threads-max",
+              numtasks::read_total, numtasks::prepare_total, nullptr, CTN_LEVEL_FALLBACK},
+    Attribute{"guarantee", "tasks the shares keep free for the subtree", read_guarantee},
+    Attribute{"ceiling", "most tasks the shares let the subtree have", read_ceiling},
+    Attribute{"borrowed", "tasks above the guarantee, lent by those above", read_borrowed},
+    Attribute{"forkrate", "forks of the subtree in any interval: max, N, or N/SEC to set both",
+              numtasks::read_rate, numtasks::prepare_rate, "--forkrate", CTN_LEVEL_FALLBACK},
+    Attribute{"forkrate_interval", "seconds of that interval, 1 to 86400", numtasks::read_interval,
+              numtasks::prepare_interval},
+    Attribute{"rate_failures", "forks refused to tasks of this very container, by any fork rate",
+              read<&numtasks_state::rate_failures>},
+    Attribute{"rate_events", "forks refused by this container's fork rate, in it or below",
+              read<&numtasks_state::rate_events>},
+    Attribute{"stats", "current, peak, successes, failures, rate_failures and borrowed in one line", read_stats},
 };
+
+Result<void> bind(Writer& writer, Slot root) {
+  CTN_ASSIGN(auto all, writer.records<numtasks_state>("numtasks"));
+  all[root] = {};
+  all[root].shares = {CTN_DONT_CARE, CTN_DONT_CARE, CTN_SHARES_DIVISOR, 0, CTN_DONT_CARE};
+  all[root].parent = root;
+  return {};
+}
 
 Result<void> create(Writer& writer, Slot slot) {
   CTN_ASSIGN(auto all, writer.records<numtasks_state>("numtasks"));
+  CTN_ASSIGN(auto rates, writer.records<numtasks_rate>("numtasks_rates"));
+  Slot parent = writer.nodes()[slot].parent;
   all[slot] = {};
-  all[slot].limit = CTN_UNLIMITED;
-  all[slot].parent = writer.nodes()[slot].parent;
+  all[slot].limit = all[slot].bound = CTN_UNLIMITED;
+  all[slot].parent = parent;
+  all[slot].flags = all[parent].flags & (NUMTASKS_SHARES | NUMTASKS_RATED);
+  all[slot].shares = {CTN_DONT_CARE, CTN_DONT_CARE, CTN_SHARES_DIVISOR, 0, CTN_DONT_CARE};
+  rates[slot] = {};
   return {};
 }
 
@@ -91,29 +168,10 @@ Result<Figures> figures(const State& state, Slot slot) {
   CTN_ASSIGN(auto all, states(state));
   if (slot < CTN_MAX_HIER) {
     std::uint64_t tasks = tasks_of_machine(); /* the kernel keeps no peak: what is known is now */
-    return Figures{"tasks", tasks, tasks, CTN_UNLIMITED, 0};
+    return Figures{"tasks", tasks, tasks, CTN_UNLIMITED, load(all[slot].events)};
   }
   const numtasks_state& own = all[slot];
-  return Figures{"tasks", load(own.current), peak_of(own), load(own.limit), load(own.events)};
-}
-
-/* `current` of each container against the charges a walk found, summed up the tree. */
-Result<std::vector<std::string>> check(const State& state, std::span<const std::uint64_t> charged) {
-  CTN_ASSIGN(auto all, states(state));
-  std::vector<std::uint64_t> expected(all.size());
-  for (Slot slot = CTN_MAX_HIER; slot < charged.size() && slot < all.size(); slot++)
-    for (Slot at = slot; charged[slot] != 0 && at >= CTN_MAX_HIER && at < all.size();
-         at = all[at].parent)
-      expected[at] += charged[slot];
-  std::vector<std::string> found;
-  for (Slot slot = CTN_MAX_HIER; slot < all.size(); slot++) {
-    if (state.nodes()[slot].state == CTN_FREE) continue;
-    if (load(all[slot].current) != expected[slot])
-      found.push_back(fmt::format("{}: numtasks.current is {}, a walk over all tasks finds {}",
-                                  printable(tree::address_of(state, slot)), load(all[slot].current),
-                                  expected[slot]));
-  }
-  return found;
+  return Figures{"tasks", load(own.current), peak_of(own), load(own.bound), load(own.events)};
 }
 
 }  // namespace
@@ -126,11 +184,16 @@ const Subsystem kNumtasks = {
     .hooks = 1 << CTN_HOOKS_REAP,
     .level_from = CTN_HOOKS_TASK,
     .minimum = CTN_LEVEL_ACCOUNTING,
+    .bind = bind,
     .create = create,
+    .removed = numtasks::give_shares_back,
     .destroy = nullptr,
     .can_attach = nullptr,
     .figures = figures,
-    .check = check,
+    .check = numtasks::check,
+    .repair = numtasks::repair_shares,
+    .within_limits = numtasks::within_limits,
+    .bounds = numtasks::bounds,
 };
 
 }  // namespace ctnbpf

@@ -21,15 +21,23 @@ TEST(Numtasks, Table) {
   EXPECT_TRUE(kNumtasks.needs(CTN_HOOKS_REAP));
 }
 
-TEST(Numtasks, OnlyTheLimitCanBeSetAndNeedsAGate) {
-  for (const Attribute& attribute : kNumtasks.attributes) {
-    bool is_limit = std::string(attribute.name) == "limit";
-    EXPECT_EQ(attribute.prepare != nullptr, is_limit) << attribute.name;
-    EXPECT_EQ(attribute.needs, is_limit ? CTN_LEVEL_FALLBACK : CTN_LEVEL_NONE) << attribute.name;
+TEST(Numtasks, WhatPromisesARefusalNeedsAGate) {
+  for (const char* name : {"limit", "shares", "total_numtasks", "forkrate", "forkrate_interval"}) {
+    ASSERT_NE(find(name), nullptr) << name;
+    EXPECT_NE(find(name)->prepare, nullptr) << name;
+    bool interval = std::string(name) == "forkrate_interval"; /* it promises nothing by itself */
+    EXPECT_EQ(find(name)->needs, interval ? CTN_LEVEL_NONE : CTN_LEVEL_FALLBACK) << name;
   }
-  ASSERT_NE(find("limit"), nullptr);
   EXPECT_STREQ(find("limit")->run_option, "--numtasks");
-  for (const char* name : {"current", "peak", "failcnt", "events"}) EXPECT_NE(find(name), nullptr) << name;
+  EXPECT_STREQ(find("forkrate")->run_option, "--forkrate");
+}
+
+TEST(Numtasks, FiguresCannotBeSet) {
+  for (const char* name : {"current", "peak", "failcnt", "events", "guarantee", "ceiling", "borrowed",
+                           "rate_failures", "rate_events", "stats"}) {
+    ASSERT_NE(find(name), nullptr) << name;
+    EXPECT_EQ(find(name)->prepare, nullptr) << name;
+  }
 }
 
 }  // namespace

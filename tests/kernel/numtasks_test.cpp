@@ -5,6 +5,7 @@
 
 #include <fstream>
 
+#include "ctnbpf/events.h"
 #include "kernel_test.h"
 #include "workload.h"
 
@@ -206,6 +207,163 @@ TEST_F(NumtasksLimit, ThreadsAndVforkAndCloneCountAlike) {
   });
   EXPECT_EQ(child.wait(), 0);
   EXPECT_TRUE(back_to_zero("default:/a"));
+}
+
+/* Several levels have limits: the one that is reached first refuses and is named. */
+TEST_F(NumtasksLimit, TheLowestLimitThatIsFullIsNamed) {
+  create("default:/a", {"numtasks.limit=5"});
+  create("default:/a/b", {"numtasks.limit=3"});
+  create("default:/a/b/c", {"numtasks.limit=9"});
+  EXPECT_EQ(start_in("default:/a/b/c", [] { return Sleepers(9).count(); }).wait(), 2);
+  EXPECT_EQ(number("default:/a/b", "numtasks.events"), 1u);
+  EXPECT_EQ(number("default:/a", "numtasks.events"), 0u);
+  set("default:/a/b", {"numtasks.limit=max"});
+  EXPECT_EQ(start_in("default:/a/b/c", [] { return Sleepers(9).count(); }).wait(), 4);
+  EXPECT_EQ(number("default:/a", "numtasks.events"), 1u);
+  auto reader = EventReader::open(pins(), EventReader::From::kOldest);
+  ASSERT_TRUE(reader.has_value());
+  ctn_event last = {};
+  while (auto event = reader->next())
+    if (event->kind == CTN_EVENT_FORK_REFUSED) last = *event;
+  EXPECT_EQ(last.slot, slot("default:/a/b/c"));
+  EXPECT_EQ(last.by_slot, slot("default:/a"));
+}
+
+/* A parent that never reaps: its dead children hold pids, and count. */
+TEST_F(NumtasksLimit, UnreapedChildrenCountAgainstTheLimit) {
+  create("default:/a", {"numtasks.limit=5"});
+  Background child = start_in("default:/a", [] {
+    int forks = 0;
+    for (;;) {
+      pid_t pid = ::fork();
+      if (pid == 0) ::_exit(0);
+      if (pid < 0) return errno == EAGAIN ? forks : 255;
+      siginfo_t info;
+      ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT);
+      forks++;
+    }
+  });
+  EXPECT_EQ(child.wait(), 4);
+  EXPECT_TRUE(back_to_zero("default:/a"));
+}
+
+TEST_F(Numtasks, RmWithOnlyZombiesWorksAndTheirChargeLingers) {
+  create("default:/a");
+  create("default:/a/b");
+  std::array<int, 2> out = {};
+  ASSERT_EQ(::pipe(out.data()), 0);
+  /* The parent is outside, and its child alone is in the container. */
+  Background parent(std::function<int()>([&] {
+    pid_t pid = ::fork();
+    if (pid == 0) {
+      ::pause();
+      ::_exit(0);
+    }
+    (void)!::write(out[1], &pid, sizeof(pid));
+    for (;;) ::pause(); /* never reaps */
+    return 0;
+  }));
+  pid_t child = 0;
+  ASSERT_EQ(::read(out[0], &child, sizeof(child)), static_cast<ssize_t>(sizeof(child)));
+  attach_pid("default:/a/b", child);
+  ::kill(child, SIGKILL);
+  ASSERT_TRUE(eventually([&] { return number("default:/a/b", "tasks") == 0; }));
+  EXPECT_EQ(number("default:/a/b", "numtasks.current"), 1u);
+  Slot removed = slot("default:/a/b");
+  {
+    auto writer = Writer::open(pins());
+    auto done = tree::remove(*writer, removed, false);
+    ASSERT_TRUE(done.has_value()) << done.error().what;
+    EXPECT_EQ(writer->nodes()[removed].state, CTN_REMOVED);
+  }
+  EXPECT_EQ(number("default:/a", "numtasks.current"), 1u);
+  parent.signal(SIGKILL);
+  parent.wait();
+  EXPECT_TRUE(back_to_zero("default:/a"));
+}
+
+TEST_F(NumtasksLimit, WithinLimitsRefusesAndChangesNothing) {
+  create("default:/a", {"numtasks.limit=3"});
+  create("default:/a/b");
+  create("default:/a/c");
+  Background one = start_in("default:/a/b", [] { return ::pause(); });
+  std::array<int, 2> out = {};
+  ASSERT_EQ(::pipe(out.data()), 0);
+  Background family(std::function<int()>([&] {
+    Sleepers some(2);
+    (void)!::write(out[1], "r", 1);
+    return ::pause();
+  }));
+  char ready = 0;
+  ASSERT_EQ(::read(out[0], &ready, 1), 1);
+  auto writer = Writer::open(pins());
+  ASSERT_TRUE(writer.has_value());
+  Slot to = *tree::find(*writer, "default:/a/c");
+  auto refused = attach_tree(*writer, to, family.pid(), Limits::kWithin);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code, EAGAIN);
+  EXPECT_NE(refused.error().what.find("3 tasks would exceed numtasks.limit of default:/a"), std::string::npos)
+      << refused.error().what;
+  EXPECT_EQ(number("default:/a", "numtasks.current"), 1u);
+  EXPECT_TRUE(attach(*writer, to, family.pid(), false, Limits::kWithin).has_value()) << "one alone has room";
+  /* From below the limit to below it: no more than before, so never refused. */
+  ASSERT_TRUE(set_attributes(*writer, *tree::find(*writer, "default:/a"), {"numtasks.limit=1"}, false).has_value());
+  EXPECT_TRUE(attach(*writer, to, one.pid(), false, Limits::kWithin).has_value());
+  EXPECT_EQ(number("default:/a/c", "numtasks.current"), 2u);
+  family.signal(SIGKILL);
+}
+
+TEST_F(Numtasks, StatsSayItAll) {
+  create("default:/a");
+  EXPECT_EQ(start_in("default:/a", [] { return fork_and_reap(3L) == 0 ? 0 : 1; }).wait(), 0);
+  ASSERT_TRUE(back_to_zero("default:/a"));
+  State now = state();
+  auto stats = find_attribute(now, slot("default:/a"), "numtasks.stats");
+  ASSERT_TRUE(stats.has_value());
+  auto text = stats->attribute->read(now, slot("default:/a"));
+  ASSERT_TRUE(text.has_value());
+  if (level() >= CTN_LEVEL_FALLBACK) {
+    EXPECT_EQ(to_string(*text), "current=0,peak=2,successes=3,failures=0,rate_failures=0,borrowed=0");
+  }
+}
+
+/* CTNBPF_DRIFT_FORKS=100000 for the long form. */
+TEST_F(NumtasksLimit, NoDriftAfterManyForksUnderMoves) {
+  const char* text = std::getenv("CTNBPF_DRIFT_FORKS");
+  long forks = text != nullptr ? std::atol(text) : 4000;
+  create("default:/a", {"numtasks.limit=12"});
+  create("default:/a/x");
+  create("default:/a/y", {"numtasks.limit=7"});
+  std::vector<Background> forkers;
+  for (int i = 0; i < 4; i++)
+    forkers.push_back(start_in(i % 2 == 0 ? "default:/a/x" : "default:/a/y", [&] {
+      for (long left = forks / 4; left > 0; left -= 2) { /* two at a time: the limits are met */
+        Sleepers some(2);
+      }
+      return 0;
+    }));
+  const char* places[] = {"default:/a", "default:/a/x", "default:/a/y"};
+  std::atomic<bool> done{false};
+  std::thread mover([&] {
+    for (unsigned i = 0; !done; i++) {
+      auto writer = Writer::open(pins());
+      if (writer)
+        (void)attach(*writer, *tree::find(*writer, places[i % 3]), forkers[i % forkers.size()].pid(), false);
+    }
+  });
+  std::vector<pid_t> pids;
+  for (Background& one : forkers) pids.push_back(one.pid());
+  for (pid_t pid : pids) {
+    siginfo_t info;
+    ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT);
+  }
+  done = true;
+  mover.join();
+  for (Background& one : forkers) EXPECT_EQ(one.wait(), 0);
+  for (const char* place : places) EXPECT_TRUE(back_to_zero(place)) << place;
+  if (level() == CTN_LEVEL_STRICT) {
+    EXPECT_LE(number("default:/a", "numtasks.peak"), 12u);
+  }
 }
 
 }  // namespace

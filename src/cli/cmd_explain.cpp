@@ -1,0 +1,146 @@
+/* explain */
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "context.h"
+#include "ctnbpf/membership.h"
+#include "ctnbpf/subsystem.h"
+#include "ctnbpf/tree.h"
+#include "value_json.h"
+
+namespace ctnbpf::cli {
+namespace {
+
+/* A bound on the task, ours or the kernel's. */
+struct Line {
+  std::string what;
+  std::string on;
+  std::uint64_t used;
+  std::uint64_t most;
+  std::uint64_t left;
+};
+
+std::uint64_t room(std::uint64_t used, std::uint64_t most) { return most - std::min(used, most); }
+
+std::optional<std::uint64_t> number_in(const std::string& path) {
+  std::ifstream file(path);
+  std::uint64_t number = 0;
+  if (file >> number) return number;
+  return std::nullopt;
+}
+
+void add_kernel(std::vector<Line>& lines, const std::string& what, const std::string& on, std::uint64_t used,
+                std::optional<std::uint64_t> most) {
+  if (most) lines.push_back({what, on, used, *most, room(used, *most)});
+}
+
+/* pids.max of the task's control group and of those above: "max" is no number and no bound. */
+void add_cgroups(std::vector<Line>& lines, std::uint32_t pid) {
+  std::ifstream file(fmt::format("/proc/{}/cgroup", pid));
+  for (std::string line; std::getline(file, line);) {
+    std::size_t first = line.find(':');
+    std::size_t second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    std::string controllers = line.substr(first + 1, second - first - 1);
+    bool unified = controllers.empty();
+    if (!unified && ("," + controllers + ",").find(",pids,") == std::string::npos) continue;
+    for (std::filesystem::path group = line.substr(second + 1); group.has_relative_path(); group = group.parent_path())
+      for (const char* mount : {"/sys/fs/cgroup", unified ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup/pids"}) {
+        std::string at = mount + group.string();
+        if (auto used = number_in(at + "/pids.current"))
+          add_kernel(lines, "pids.max", "cgroup " + group.string(), *used, number_in(at + "/pids.max"));
+      }
+  }
+}
+
+/* Soft limit on the tasks of the task's user; 0 (root) is exempt. */
+void add_rlimit(std::vector<Line>& lines, const ctn_walk_task& task, const std::vector<ctn_walk_task>& all) {
+  rlimit limit = {};
+  if (task.uid == 0 || ::prlimit(static_cast<pid_t>(task.tgid), RLIMIT_NPROC, nullptr, &limit) != 0) return;
+  if (limit.rlim_cur == RLIM_INFINITY) return;
+  auto used = static_cast<std::uint64_t>(
+      std::count_if(all.begin(), all.end(), [&](const ctn_walk_task& one) { return one.uid == task.uid; }));
+  add_kernel(lines, "RLIMIT_NPROC", fmt::format("uid {}", task.uid), used, limit.rlim_cur);
+}
+
+Result<void> add_own(std::vector<Line>& lines, const State& state, const ctn_walk_task& task) {
+  for (std::uint32_t h = 0; h < CTN_MAX_HIER; h++) {
+    if (!tree::hierarchy_active(state, h)) continue;
+    Slot slot = container_of(task, h);
+    if (slot >= state.nodes().size()) continue;
+    for (const Subsystem* subsystem : bound_subsystems(state, h)) {
+      if (subsystem->bounds == nullptr) continue;
+      CTN_ASSIGN(auto bounds, subsystem->bounds(state, slot));
+      for (const Bound& one : bounds)
+        lines.push_back({one.what, tree::address_of(state, one.on), one.used, one.most, one.left});
+    }
+  }
+  return {};
+}
+
+Result<ctn_walk_task> find_task(const std::vector<ctn_walk_task>& all, std::uint32_t pid) {
+  auto found = std::find_if(all.begin(), all.end(), [&](const ctn_walk_task& one) { return one.tid == pid; });
+  if (found == all.end()) return Error{ESRCH, fmt::format("no process or thread {}", pid)};
+  if (has_exited(*found))
+    return Error{ESRCH, fmt::format("process {} has exited (a zombie is in no container)", pid)};
+  return *found;
+}
+
+void print(const Context& context, const ctn_walk_task& task, const std::vector<Line>& lines) {
+  std::string comm(task.comm, ::strnlen(task.comm, sizeof(task.comm)));
+  auto nearest = std::min_element(lines.begin(), lines.end(),
+                                  [](const Line& a, const Line& b) { return a.left < b.left; });
+  if (!context.json) {
+    fmt::print("{} ({})\n", task.tid, printable(comm));
+    for (auto line = lines.begin(); line != lines.end(); ++line)
+      fmt::print("{} {:<24} {:>8} of {:<8} {:>8} left  {}\n", line == nearest ? '*' : ' ', line->what, line->used,
+                 line->most, line->left, printable(line->on));
+    return;
+  }
+  nlohmann::ordered_json bounds = nlohmann::ordered_json::array();
+  for (auto line = lines.begin(); line != lines.end(); ++line)
+    bounds.push_back({{"what", line->what},
+                      {"on", line->on},
+                      {"used", line->used},
+                      {"most", to_json(line->most)},
+                      {"left", to_json(line->left)},
+                      {"nearest", line == nearest}});
+  print_json({{"pid", task.tgid}, {"tid", task.tid}, {"comm", comm}, {"bounds", bounds}});
+}
+
+Result<void> explain(const Context& context, const std::string& text) {
+  CTN_ASSIGN(int pid, parse_pid(text));
+  CTN_ASSIGN(State state, State::open(context.pins()));
+  CTN_ASSIGN(auto all, walk_tasks(context.pins()));
+  CTN_ASSIGN(ctn_walk_task task, find_task(all, static_cast<std::uint32_t>(pid)));
+  std::vector<Line> lines;
+  CTN_TRY(add_own(lines, state, task));
+  add_cgroups(lines, task.tgid);
+  add_rlimit(lines, task, all);
+  add_kernel(lines, "threads-max", "the machine", all.size(), number_in("/proc/sys/kernel/threads-max"));
+  add_kernel(lines, "pid_max", "the machine", all.size(), number_in("/proc/sys/kernel/pid_max"));
+  print(context, task, lines);
+  return {};
+}
+
+}  // namespace
+
+void add_explain(CLI::App& app, Context& context) {
+  auto pid = std::make_shared<std::string>();
+  app.add_option("PID", *pid, "process or thread id")->required();
+  app.footer("One line a bound: what, how much of it is used, how much is left, where it is set; the one\n"
+             "that binds first is marked `*`. The kernel's own bounds on tasks are shown too, where they\n"
+             "bind. `left` of numtasks.total_numtasks counts what is guaranteed to the task's containers\n"
+             "and what they can borrow.");
+  app.callback([&context, pid] {
+    if (auto done = explain(context, *pid); !done) context.exit_code = fail(context, done.error());
+  });
+}
+
+}  // namespace ctnbpf::cli

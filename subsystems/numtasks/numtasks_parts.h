@@ -1,0 +1,52 @@
+/* What the files of numtasks share. */
+#pragma once
+
+#include <algorithm>
+#include <optional>
+
+#include "ctnbpf/subsystem.h"
+#include "numtasks/numtasks.h"
+
+namespace ctnbpf::numtasks {
+
+inline constexpr std::uint64_t kHighest = 4'194'304; /* PID_MAX_LIMIT: of limits and rates */
+
+inline Result<std::span<const numtasks_state>> states(const State& state) {
+  return state.records<numtasks_state>("numtasks");
+}
+
+/* The smaller of limit and ceiling. */
+inline std::uint64_t bound_of(const numtasks_state& own) {
+  return std::min<std::uint64_t>(
+      own.limit, own.shares.ceiling == CTN_DONT_CARE ? CTN_UNLIMITED : own.shares.ceiling);
+}
+
+/* --- numtasks_shares.cpp --- */
+
+/* What the root shares out: total_numtasks, by default the kernel's threads-max. */
+std::uint32_t total_of(const numtasks_state& root);
+Result<Value> read_shares(const State& state, Slot slot);
+Result<Change> prepare_shares(Writer& writer, Slot slot, const std::string& text);
+Result<Value> read_total(const State& state, Slot slot);
+Result<Change> prepare_total(Writer& writer, Slot slot, const std::string& text);
+/* A container was taken out of the tree: its min goes back. */
+void give_shares_back(Writer& writer, Slot slot);
+/* Where a change of shares was cut short: makes the words anew. */
+Result<std::vector<std::string>> repair_shares(Writer& writer);
+
+/* --- numtasks_rate.cpp --- */
+
+/* Forks that count against the container's rate now. */
+Result<std::uint64_t> recent_forks(const State& state, Slot slot);
+Result<Value> read_rate(const State& state, Slot slot);
+Result<Change> prepare_rate(Writer& writer, Slot slot, const std::string& text);
+Result<Value> read_interval(const State& state, Slot slot);
+Result<Change> prepare_interval(Writer& writer, Slot slot, const std::string& text);
+
+/* --- numtasks_figures.cpp --- */
+
+Result<std::vector<Bound>> bounds(const State& state, Slot slot);
+Result<void> within_limits(const State& state, Slot slot, std::span<const Slot> from);
+Result<std::vector<std::string>> check(const State& state, std::span<const std::uint64_t> charged);
+
+}  // namespace ctnbpf::numtasks

@@ -1,0 +1,203 @@
+/* Shares of numtasks: the containers' words, and bringing them into force while tasks run.
+ *
+ * A hierarchy without any share charges no words. When the first share is set the flag goes up, and
+ * after a grace period every charge that is made is made in the words too, and says so in the task's
+ * own word (NUMTASKS_SHARED). Then the charges made before are entered one by one: whoever changes
+ * the task's word by exchange owns its charge, so a task that is reaped or moved meanwhile is neither
+ * lost nor counted twice. Taking shares out of force is the same backwards.
+ *
+ * `changing` in the root's record stays set if a writer is killed in between: the next change of
+ * shares, or `fsck --repair`, then takes them out of force and brings them in anew. */
+#include <fmt/format.h>
+
+#include <fstream>
+#include <utility>
+
+#include "ctnbpf/tree.h"
+#include "grace.h"
+#include "mapping.h"
+#include "numtasks/numtasks_parts.h"
+#include "shares/shares.h"
+
+namespace ctnbpf::numtasks {
+namespace {
+
+class Books final : public shares::Table {
+ public:
+  static Result<Books> open(Writer& writer) {
+    CTN_ASSIGN(auto all, writer.records<numtasks_state>("numtasks"));
+    CTN_ASSIGN(Mapping tasks,
+               Mapping::open(writer.pins(), "task_records", sizeof(ctn_task), ~0U, true));
+    return Books(writer, all, std::move(tasks));
+  }
+
+  ctn_shares& shares(Slot slot) override { return all_[slot].shares; }
+  __u64& word(Slot slot) override { return all_[slot].share; }
+  Slot parent(Slot slot) override { return slot < CTN_MAX_HIER ? slot : all_[slot].parent; }
+  std::vector<Slot> children(Slot slot) override { return tree::children(writer_, slot); }
+  void ceiling_changed(Slot slot) override {
+    store(all_[slot].bound, static_cast<__u64>(bound_of(all_[slot])));
+  }
+
+  numtasks_state& at(Slot slot) { return all_[slot]; }
+  Slot root_of(Slot slot) const { return writer_.nodes()[slot].hierarchy; }
+
+  /* After a change of what is set on `top`. */
+  void settle(Slot top) {
+    numtasks_state& root = all_[root_of(top)];
+    root.shares.guarantee = total_of(root);
+    bool wanted = any(root_of(top));
+    bool cut_short = std::exchange(root.changing, 1U) != 0;
+    bool in_force = (root.flags & NUMTASKS_SHARES) != 0 && !cut_short;
+    if (wanted && in_force) {
+      shares::recalculate(*this, top);
+    } else {
+      out_of_force(root_of(top));
+      shares::recalculate(*this, root_of(top));
+      if (wanted) into_force(root_of(top));
+    }
+    store(root.changing, 0U);
+  }
+
+ private:
+  Books(Writer& writer, std::span<numtasks_state> all, Mapping tasks)
+      : writer_(writer), all_(all), tasks_(std::move(tasks)) {}
+
+  bool in_use(Slot slot, Slot root) const {
+    const ctn_node& node = writer_.nodes()[slot];
+    return node.hierarchy == root && node.state != CTN_FREE;
+  }
+
+  /* Is there a share or an amount to share in this hierarchy? */
+  bool any(Slot root) const {
+    if (all_[root].total != 0) return true;
+    for (Slot slot = CTN_MAX_HIER; slot < writer_.core().high_slot; slot++)
+      if (in_use(slot, root) && writer_.nodes()[slot].state == CTN_ACTIVE &&
+          (all_[slot].shares.min != CTN_DONT_CARE || all_[slot].shares.max != CTN_DONT_CARE))
+        return true;
+    return false;
+  }
+
+  void flag(Slot root, bool on) {
+    for (Slot slot = 0; slot < writer_.core().high_slot; slot++) {
+      if (slot < CTN_MAX_HIER ? slot != root : !in_use(slot, root)) continue;
+      __u32 flags = all_[slot].flags & ~NUMTASKS_SHARES;
+      store(all_[slot].flags, on ? flags | NUMTASKS_SHARES : flags);
+    }
+    wait_for_programs();
+  }
+
+  void into_force(Slot root) {
+    flag(root, true);
+    for (ctn_task& task : tasks_.as<ctn_task>()) enter(task.numtasks);
+  }
+
+  void enter(__u32& word) {
+    __u32 slot = load(word);
+    while (slot >= CTN_MAX_HIER && (slot & NUMTASKS_SHARED) == 0 && slot < all_.size()) {
+      shares::charge(*this, slot, 1);
+      __u32 seen = slot;
+      if (__atomic_compare_exchange_n(&word, &seen, slot | NUMTASKS_SHARED, false, __ATOMIC_ACQ_REL,
+                                      __ATOMIC_ACQUIRE))
+        return;
+      shares::charge(*this, slot, -1);
+      slot = seen;
+    }
+  }
+
+  void out_of_force(Slot root) {
+    flag(root, false);
+    for (ctn_task& task : tasks_.as<ctn_task>())
+      __atomic_fetch_and(&task.numtasks, ~NUMTASKS_SHARED, __ATOMIC_ACQ_REL);
+    wait_for_programs(); /* whoever still found the mark gives back now */
+    for (Slot slot = 0; slot < writer_.core().high_slot; slot++)
+      if (slot < CTN_MAX_HIER ? slot == root : in_use(slot, root)) store(all_[slot].share, __u64{0});
+  }
+
+  Writer& writer_;
+  std::span<numtasks_state> all_;
+  Mapping tasks_;
+};
+
+Error on(const Writer& writer, Slot slot, const Error& error) {
+  return error.within(fmt::format("numtasks.shares of {}", printable(tree::address_of(writer, slot))));
+}
+
+}  // namespace
+
+std::uint32_t total_of(const numtasks_state& root) {
+  if (root.total != 0) return root.total;
+  std::ifstream file("/proc/sys/kernel/threads-max");
+  std::uint64_t most = 0;
+  if (!(file >> most)) most = CTN_SHARES_HIGHEST;
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(most, CTN_SHARES_HIGHEST));
+}
+
+Result<Value> read_shares(const State& state, Slot slot) {
+  CTN_ASSIGN(auto all, states(state));
+  return Value{shares::to_string(all[slot].shares)};
+}
+
+Result<Change> prepare_shares(Writer& writer, Slot slot, const std::string& text) {
+  CTN_ASSIGN(Books books, Books::open(writer));
+  ctn_shares& own = books.shares(slot);
+  CTN_ASSIGN(ctn_shares wanted, shares::parse("numtasks.shares", text, own));
+  if (slot < CTN_MAX_HIER && (wanted.min != CTN_DONT_CARE || wanted.max != CTN_DONT_CARE))
+    return Error{EPERM, fmt::format("{} is a root and has no share of anything: set its "
+                                    "child_shares_divisor or numtasks.total_numtasks",
+                                    tree::address_of(writer, slot))};
+  if (auto ok = shares::check(books, slot, wanted); !ok) return on(writer, slot, ok.error());
+  auto kept = std::make_shared<Books>(std::move(books));
+  return Change([kept, slot, wanted] {
+    ctn_shares& shares = kept->shares(slot);
+    shares.min = wanted.min;
+    shares.max = wanted.max;
+    shares.divisor = wanted.divisor;
+    kept->settle(slot);
+  });
+}
+
+Result<Value> read_total(const State& state, Slot slot) {
+  CTN_ASSIGN(auto all, states(state));
+  return Value{std::uint64_t{total_of(all[state.nodes()[slot].hierarchy % CTN_MAX_HIER])}};
+}
+
+Result<Change> prepare_total(Writer& writer, Slot slot, const std::string& text) {
+  CTN_ASSIGN(std::uint64_t total, parse_limit("numtasks.total_numtasks", text, kHighest));
+  if (slot >= CTN_MAX_HIER)
+    return Error{EPERM, fmt::format("total_numtasks belongs to the hierarchy: set it on {}:/",
+                                    tree::hierarchy_name(writer, writer.nodes()[slot].hierarchy))};
+  if (total == 0)
+    return Error{EINVAL, fmt::format("numtasks.total_numtasks cannot be '0': use a number from 1 to {}, or 'max' "
+                                     "for the kernel's threads-max",
+                                     kHighest)};
+  CTN_ASSIGN(Books books, Books::open(writer));
+  auto kept = std::make_shared<Books>(std::move(books));
+  return Change([kept, slot, total] {
+    kept->at(slot).total = total == CTN_UNLIMITED ? 0 : static_cast<__u32>(total);
+    kept->settle(slot);
+  });
+}
+
+void give_shares_back(Writer& writer, Slot slot) {
+  auto books = Books::open(writer);
+  if (!books) return; /* only with the pins of another version, which open() refuses */
+  const ctn_shares& own = books->shares(slot);
+  if (own.min == CTN_DONT_CARE && own.max == CTN_DONT_CARE) return;
+  if ((books->at(slot).flags & NUMTASKS_SHARES) == 0) return;
+  shares::forsake(*books, slot);
+  books->settle(books->parent(slot));
+}
+
+Result<std::vector<std::string>> repair_shares(Writer& writer) {
+  CTN_ASSIGN(Books books, Books::open(writer));
+  Slot root = writer.core().bound[CTN_NUMTASKS] - 1U;
+  std::vector<std::string> mended;
+  if (books.at(root).changing == 0) return mended;
+  books.settle(root);
+  mended.push_back(fmt::format("entered all tasks in the shares of {} anew, a change of which was cut short",
+                               tree::address_of(writer, root)));
+  return mended;
+}
+
+}  // namespace ctnbpf::numtasks

@@ -1,0 +1,204 @@
+#include "shares/shares.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+#include <utility>
+
+namespace ctnbpf::shares {
+namespace {
+
+Error invalid(const std::string& what) { return {EINVAL, what}; }
+
+std::string text_of(std::uint32_t share) {
+  return share == CTN_DONT_CARE ? "dontcare" : std::to_string(share);
+}
+
+/* A share of 0 or more, or none. */
+std::optional<std::uint32_t> parse_share(std::string_view text) {
+  if (text == "dontcare" || text == "-3") return CTN_DONT_CARE;
+  std::uint32_t number = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() || number > CTN_SHARES_HIGHEST) return {};
+  return number;
+}
+
+std::uint32_t* field_of(ctn_shares& shares, std::string_view name) {
+  if (name == "min_shares") return &shares.min;
+  if (name == "max_shares") return &shares.max;
+  if (name == "child_shares_divisor") return &shares.divisor;
+  return nullptr;
+}
+
+Result<void> parse_field(const std::string& attribute, std::string_view field, ctn_shares& out) {
+  std::size_t equals = std::min(field.find('='), field.size());
+  std::uint32_t* to = field_of(out, field.substr(0, equals));
+  if (to == nullptr || equals == field.size())
+    return invalid(fmt::format("{} cannot have '{:.80}': use min_shares=N, max_shares=N and "
+                               "child_shares_divisor=N, parted by commas",
+                               attribute, field));
+  std::string_view value = field.substr(equals + 1);
+  auto number = parse_share(value);
+  bool divisor = to == &out.divisor;
+  if (!number || (divisor && (*number == 0 || *number == CTN_DONT_CARE)))
+    return invalid(fmt::format("{}: {} cannot be '{:.80}': use {} to {}{}", attribute, field.substr(0, equals),
+                               value, divisor ? 1 : 0, CTN_SHARES_HIGHEST, divisor ? "" : ", or dontcare"));
+  *to = *number;
+  return {};
+}
+
+std::uint32_t part(std::uint32_t share, std::uint32_t amount, std::uint32_t divisor) {
+  return static_cast<std::uint32_t>(std::uint64_t{share} * amount / divisor);
+}
+
+std::uint32_t min_of(const ctn_shares& shares) { return shares.min == CTN_DONT_CARE ? 0 : shares.min; }
+
+/* What a container's children are divided from: its guarantee, and the nearest ceiling. */
+Amounts in_force(Table& table, Slot slot) {
+  Amounts out{table.shares(slot).guarantee, CTN_DONT_CARE};
+  for (Slot at = slot;; at = table.parent(at)) {
+    bool root = table.parent(at) == at;
+    out.ceiling = root ? table.shares(at).guarantee : table.shares(at).ceiling;
+    if (root || out.ceiling != CTN_DONT_CARE) return out;
+  }
+}
+
+struct Pool {
+  Slot slot;
+  std::uint32_t size;
+};
+
+/* Guarantees and ceilings of all below `slot`, whose own are known; pools of it and all below. */
+void divide(Table& table, Slot slot, Amounts own, std::vector<Pool>& pools) {
+  std::vector<std::pair<Slot, Amounts>> todo{{slot, own}};
+  while (!todo.empty()) {
+    auto [at, its] = todo.back();
+    todo.pop_back();
+    std::uint32_t given = 0;
+    for (Slot child : table.children(at)) {
+      ctn_shares& shares = table.shares(child);
+      Amounts part_of = amounts(shares, its, divisor_of(table.shares(at)));
+      std::uint32_t ceiling = shares.max == CTN_DONT_CARE ? CTN_DONT_CARE : part_of.ceiling;
+      shares.guarantee = part_of.guarantee;
+      if (std::exchange(shares.ceiling, ceiling) != ceiling) table.ceiling_changed(child);
+      given += part_of.guarantee;
+      todo.emplace_back(child, part_of);
+    }
+    pools.push_back({at, its.guarantee - std::min(its.guarantee, given)});
+  }
+}
+
+void set_pools(Table& table, const std::vector<Pool>& pools) {
+  for (bool shrink : {true, false})
+    for (const Pool& pool : pools)
+      if ((pool.size < share_pool(table.word(pool.slot))) == shrink) set_pool(table, pool.slot, pool.size);
+}
+
+}  // namespace
+
+std::uint32_t divisor_of(const ctn_shares& shares) {
+  return shares.divisor == 0 ? CTN_SHARES_DIVISOR : shares.divisor;
+}
+
+std::string to_string(const ctn_shares& shares) {
+  return fmt::format("min_shares={},max_shares={},child_shares_divisor={}", text_of(shares.min),
+                     text_of(shares.max), divisor_of(shares));
+}
+
+Result<ctn_shares> parse(const std::string& attribute, const std::string& text, ctn_shares base) {
+  std::string_view rest = text;
+  if (rest.ends_with('\n')) rest.remove_suffix(1);
+  for (bool more = true; more;) {
+    std::size_t comma = std::min(rest.find(','), rest.size());
+    CTN_TRY(parse_field(attribute, rest.substr(0, comma), base));
+    more = comma < rest.size();
+    rest.remove_prefix(std::min(comma + 1, rest.size()));
+  }
+  return base;
+}
+
+Amounts amounts(const ctn_shares& own, Amounts parent, std::uint32_t divisor) {
+  Amounts out{part(min_of(own), parent.guarantee, divisor), parent.ceiling};
+  if (own.max != CTN_DONT_CARE && parent.ceiling != CTN_DONT_CARE)
+    out.ceiling = part(own.max, parent.ceiling, divisor);
+  return out;
+}
+
+Result<void> check(Table& table, Slot slot, const ctn_shares& wanted) {
+  std::uint64_t given = 0;
+  std::uint32_t highest = 0;
+  for (Slot child : table.children(slot)) {
+    const ctn_shares& its = table.shares(child);
+    given += min_of(its);
+    if (its.max != CTN_DONT_CARE) highest = std::max(highest, its.max);
+  }
+  std::uint32_t divisor = divisor_of(wanted);
+  if (given > divisor)
+    return invalid(fmt::format("child_shares_divisor cannot be {}: the children's min_shares sum up to {}",
+                               divisor, given));
+  if (highest > divisor)
+    return invalid(fmt::format("child_shares_divisor cannot be {}: a child has max_shares {}", divisor, highest));
+  Slot parent = table.parent(slot);
+  if (parent == slot) return {};
+  divisor = divisor_of(table.shares(parent));
+  if (wanted.min != CTN_DONT_CARE && wanted.min > wanted.max)
+    return invalid(fmt::format("min_shares {} exceeds max_shares {}", wanted.min, wanted.max));
+  if (wanted.max != CTN_DONT_CARE && wanted.max > divisor)
+    return invalid(fmt::format("max_shares {} exceeds the parent's child_shares_divisor {}", wanted.max, divisor));
+  std::uint64_t siblings = 0;
+  for (Slot other : table.children(parent))
+    if (other != slot) siblings += min_of(table.shares(other));
+  if (siblings + min_of(wanted) > divisor)
+    return invalid(fmt::format("min_shares {} and the {} of its siblings exceed the parent's "
+                               "child_shares_divisor {}",
+                               min_of(wanted), siblings, divisor));
+  return {};
+}
+
+void charge(Table& table, Slot slot, std::int64_t delta) {
+  for (;; slot = table.parent(slot)) {
+    delta = share_add(&table.word(slot), delta);
+    if (delta == 0 || table.parent(slot) == slot) return;
+  }
+}
+
+void set_pool(Table& table, Slot slot, std::uint32_t pool) {
+  __u64& word = table.word(slot);
+  __u64 old = __atomic_load_n(&word, __ATOMIC_ACQUIRE);
+  __u64 next = 0;
+  do next = (old & ~__u64{0xffffffff}) | pool;
+  while (!__atomic_compare_exchange_n(&word, &old, next, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+  std::int64_t more = share_borrowed(next) - share_borrowed(old);
+  if (more != 0 && table.parent(slot) != slot) charge(table, table.parent(slot), more);
+}
+
+void recalculate(Table& table, Slot top) {
+  Slot parent = table.parent(top);
+  std::vector<Pool> pools;
+  if (parent == top) {
+    divide(table, top, in_force(table, top), pools);
+  } else {
+    Amounts above = in_force(table, parent);
+    ctn_shares& own = table.shares(top);
+    Amounts its = amounts(own, above, divisor_of(table.shares(parent)));
+    std::uint32_t ceiling = own.max == CTN_DONT_CARE ? CTN_DONT_CARE : its.ceiling;
+    own.guarantee = its.guarantee;
+    if (std::exchange(own.ceiling, ceiling) != ceiling) table.ceiling_changed(top);
+    std::uint32_t given = 0;
+    for (Slot child : table.children(parent)) given += table.shares(child).guarantee;
+    pools.push_back({parent, above.guarantee - std::min(above.guarantee, given)});
+    divide(table, top, its, pools);
+  }
+  set_pools(table, pools);
+}
+
+void forsake(Table& table, Slot slot) {
+  table.shares(slot).min = CTN_DONT_CARE;
+  table.shares(slot).guarantee = 0;
+  set_pool(table, slot, 0);
+  recalculate(table, table.parent(slot));
+}
+
+}  // namespace ctnbpf::shares
