@@ -103,20 +103,20 @@ TEST_F(Run, LimitRefusesWithEagainInside) {
   Output result = run({"--numtasks", "3", "--name", "lim", "--stat", "perl", "-e", forks});
   EXPECT_EQ(result.code, 0);
   EXPECT_EQ(result.out, "11 2"); /* EAGAIN; two children beside the parent */
-  EXPECT_NE(result.err.find("  tasks peak 3 of 3, 1 refused\n"), std::string::npos) << result.err;
+  EXPECT_NE(result.err.find("  tasks peak 3 of 3, 1 refused"), std::string::npos) << result.err;
 }
 
 TEST_F(Run, StatIsOneLine) {
   Output limited = run({"--best-effort", "--numtasks", "64", "--stat", "sh", "-c", "true; true"});
   EXPECT_TRUE(std::regex_match(
       limited.err, std::regex("ctnbpf: /run-[0-9]+  wall [0-9]+\\.[0-9]{2} s  cpu [0-9]+\\.[0-9]{2} s "
-                              "\\(user [0-9]+\\.[0-9] sys [0-9]+\\.[0-9]\\)  tasks peak [1-3] of 64, 0 refused\n")))
+                              "\\(user [0-9]+\\.[0-9] sys [0-9]+\\.[0-9]\\)  tasks peak [1-3] of 64, 0 refused(  files peak [0-9]+, 0 refused)?\n")))
       << limited.err;
   Output plain = run({"--name", "plain", "--stat", "sh", "-c", "echo out; exit 3"});
   EXPECT_EQ(plain.code, 3);
   EXPECT_EQ(plain.out, "out\n");
   EXPECT_TRUE(plain.err.starts_with("ctnbpf: /plain  wall ")) << plain.err;
-  EXPECT_TRUE(plain.err.ends_with(")  tasks peak 1, 0 refused\n")) << plain.err;
+  EXPECT_NE(plain.err.find(")  tasks peak 1, 0 refused"), std::string::npos) << plain.err;
 }
 
 TEST_F(Run, TwoAtOnce) {

@@ -4,7 +4,16 @@
 namespace ctnbpf::test {
 namespace {
 
-class Show : public CliTest {};
+/* Over a default layout of one subsystem, so that the others may say what they like. */
+class Show : public CliTest {
+ protected:
+  void SetUp() override {
+    CliTest::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    out({"hierarchy", "destroy", "default"});
+    out({"hierarchy", "create", "default", "-o", "numtasks"});
+  }
+};
 
 TEST_F(Show, TreeIsDrawnWithBoxes) {
   create("default:/build");
