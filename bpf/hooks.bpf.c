@@ -29,7 +29,7 @@ static __always_inline int on_task_alloc(struct task_struct *child) {
     return -EAGAIN;
   }
   /* Who is being killed forks no more: then each pass of `kill` leaves fewer. */
-  int err = inherit(record, mine) & CTN_KILLING ? -EAGAIN : numtasks_fork(record);
+  int err = inherit(record, mine) & CTN_KILLING ? -EAGAIN : subsystems_fork(record);
   /* After a refusal the LSM framework frees the child, the trampoline does not: leave nothing. */
   if (err) forget(child, record);
   return err;
@@ -82,7 +82,7 @@ int BPF_PROG(t_newtask, struct task_struct *child, unsigned long clone_flags) {
     }
     /* No gate held this fork up: end the forker, which is to be killed anyway. */
     if (inherit(record, mine) & CTN_KILLING) bpf_send_signal(9 /* SIGKILL */);
-    numtasks_adopt(record);
+    subsystems_adopt(record);
     if (core.level[CTN_HOOKS_TASK] == CTN_LEVEL_FALLBACK) count_miss(CTN_MISS_BACKSTOP_FORK);
     return 0;
   }
@@ -122,7 +122,7 @@ int BPF_PROG(t_exit, struct task_struct *task) {
 SEC("fentry/release_task")
 int BPF_PROG(f_release, struct task_struct *task) {
   struct ctn_task *record = task_find(task);
-  if (record) numtasks_release(record);
+  if (record) subsystems_release(record);
   return 0;
 }
 

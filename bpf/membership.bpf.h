@@ -9,11 +9,7 @@
 #ifndef CTNBPF_BPF_MEMBERSHIP_BPF_H
 #define CTNBPF_BPF_MEMBERSHIP_BPF_H
 
-#include "ctn.bpf.h"
-#include "events.bpf.h"
-#include "cpuacct/cpuacct.bpf.h"
-#include "numfiles/numfiles.bpf.h"
-#include "numtasks/numtasks.bpf.h"
+#include "subsystems.bpf.h"
 
 /* Returns the node's flags. */
 static __always_inline __u32 population_add(__u32 slot, __u64 what) {
@@ -74,8 +70,7 @@ static __always_inline void follow(struct ctn_task *child, const struct ctn_task
   __u32 flags = 0;
   for (int h = 0; h < CTN_MAX_HIER; h++) {
     __u32 old = child->slot[h];
-    if (join(child, forker, h, &flags) && core.bound[CTN_NUMTASKS] == h + 1)
-      numtasks_attach(child, old, child->slot[h]);
+    if (join(child, forker, h, &flags)) subsystems_attach(child, h, old, child->slot[h]);
   }
 }
 
@@ -84,16 +79,20 @@ static __always_inline void leave(struct ctn_task *task) {
   for (int h = 0; h < CTN_MAX_HIER; h++) {
     if (!*(volatile __u32 *)&task->slot[h]) continue;
     __u32 old = __sync_fetch_and_or(&task->slot[h], CTN_EXITED);
-    if (!(old & CTN_EXITED)) population_sub(old, CTN_ONE_LIVE);
+    if (old & CTN_EXITED) continue;
+    subsystems_exit(task, h, old);
+    population_sub(old, CTN_ONE_LIVE);
   }
 }
 
 /* The task_struct goes: give back all that is still counted, and the record. */
 static __always_inline void forget(const struct task_struct *task, struct ctn_task *record) {
-  numtasks_release(record);
+  subsystems_release(record);
   for (int h = 0; h < CTN_MAX_HIER; h++) {
     __u32 word = record->slot[h], slot = word & ~CTN_EXITED;
-    if (slot) population_sub(slot, word & CTN_EXITED ? CTN_ONE_RECORD : ONE_TASK);
+    if (!slot) continue;
+    if (!(word & CTN_EXITED)) subsystems_exit(record, h, slot);
+    population_sub(slot, word & CTN_EXITED ? CTN_ONE_RECORD : ONE_TASK);
   }
   task_remove(task);
 }
@@ -117,7 +116,7 @@ static __always_inline enum ctn_move_result move(struct task_struct *task, __u32
   if (old & CTN_EXITED) return CTN_MOVE_EXITING;
   if (old) *from = old;
   if (old == next) return CTN_MOVE_SAME;
-  if (core.bound[CTN_CPUACCT] == h + 1) cpuacct_leave(record, task, old);
+  subsystems_leave(record, task, h, old);
   population_add(next, ONE_TASK);
   if (__sync_val_compare_and_swap(&record->slot[h], old, next) != old) {
     /* Only its exit can have changed it. */
@@ -125,7 +124,7 @@ static __always_inline enum ctn_move_result move(struct task_struct *task, __u32
     return CTN_MOVE_EXITING;
   }
   population_sub(old, ONE_TASK);
-  if (core.bound[CTN_NUMTASKS] == h + 1) numtasks_attach(record, old, next);
+  subsystems_attach(record, h, old, next);
   /* An exit that looked before our exchange has not seen the new slot. PF_EXITING is set before the
    * exit hook looks, so either it finds the slot, or we find the flag; doing both is harmless. */
   if (*(volatile unsigned int *)&task->flags & PF_EXITING) leave(record);

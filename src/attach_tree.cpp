@@ -149,6 +149,7 @@ Result<AttachResult> attach_tree(Writer& writer, Slot slot, pid_t pid, Limits li
   CTN_ASSIGN(auto lineage, Lineage::watch(writer));
 
   std::set<Pid> known{static_cast<Pid>(pid)};
+  Origins origins;
   bool any = false;
   for (;;) {
     CTN_ASSIGN(auto tasks, walk_tasks(writer.pins()));
@@ -156,7 +157,7 @@ Result<AttachResult> attach_tree(Writer& writer, Slot slot, pid_t pid, Limits li
     lineage->look(tasks);
     lineage->close(known);
     CTN_TRY(chosen.become(known));
-    CTN_ASSIGN(MovePass pass, move_pass(writer.pins(), 0));
+    CTN_ASSIGN(MovePass pass, move_pass(writer.pins(), 0, origins));
     if (pass.full) return no_room_for_tasks(writer, pid);
     any = any || pass.there != 0;
     if (!any && pass.newborn == 0)
@@ -167,6 +168,7 @@ Result<AttachResult> attach_tree(Writer& writer, Slot slot, pid_t pid, Limits li
     std::size_t heard_of = known.size();
     lineage->close(known);
     if (known.size() != heard_of) continue;
+    CTN_TRY(tell_subsystems(writer, slot, origins));
     if (load(writer.core().forks_untold) != untold)
       return Error{
           EAGAIN,

@@ -56,18 +56,57 @@ Result<void> begin_move(const Writer& writer, Slot slot, pid_t tgid, bool chosen
   return {};
 }
 
-Result<MovePass> move_pass(const Pins& pins, pid_t tid) {
+Result<MovePass> move_pass(const Pins& pins, pid_t tid, Origins& origins) {
   CTN_ASSIGN(auto reports, run_iterator_as<ctn_move_report>(pins, "i_move", tid));
   MovePass pass;
   std::set<std::uint32_t> there; /* a task may be shown twice: see i_move */
   for (const ctn_move_report& report : reports) {
-    if (report.result == CTN_MOVED || report.result == CTN_MOVE_SAME) there.insert(report.tid);
+    if (report.result == CTN_MOVED || report.result == CTN_MOVE_SAME) {
+      there.insert(report.tid);
+      origins.emplace(report.tid, report.from); /* a later pass finds it here already */
+    }
     pass.moved += report.result == CTN_MOVED;
     pass.newborn += report.result == CTN_MOVE_NEW;
     pass.full = pass.full || report.result == CTN_MOVE_FULL;
   }
   pass.there = there.size();
   return pass;
+}
+
+namespace {
+
+/* For each of `subsystems` that wants to know; how many were told, and the error of the next. */
+std::pair<std::size_t, Result<void>> tell(Writer& writer, Slot slot, std::span<const Subsystem* const> subsystems,
+                                          std::span<const pid_t> tids) {
+  for (std::size_t i = 0; i < subsystems.size(); i++) {
+    if (subsystems[i]->attach == nullptr) continue;
+    if (auto done = subsystems[i]->attach(writer, slot, tids); !done)
+      return {i, done.error().within(fmt::format("subsystem {}", subsystems[i]->name))};
+  }
+  return {subsystems.size(), {}};
+}
+
+}  // namespace
+
+Result<void> tell_subsystems(Writer& writer, Slot slot, const Origins& origins) {
+  std::vector<const Subsystem*> all = bound_subsystems(writer, writer.nodes()[slot].hierarchy);
+  std::vector<pid_t> tids;
+  std::map<Slot, std::vector<pid_t>> back;
+  for (const auto& [tid, from] : origins) {
+    tids.push_back(static_cast<pid_t>(tid));
+    if (from != slot) back[from].push_back(static_cast<pid_t>(tid));
+  }
+  auto [told, done] = tell(writer, slot, all, tids);
+  if (done) return done;
+  for (const auto& [from, its] : back) {
+    CTN_TRY(begin_move(writer, from, 0, false));
+    for (pid_t tid : its) {
+      Origins ignored;
+      (void)move_pass(writer.pins(), tid, ignored); /* it may have exited */
+    }
+    (void)tell(writer, from, std::span(all).first(told), its);
+  }
+  return done;
 }
 
 Error no_room_for_tasks(const Writer& writer, pid_t pid) {
@@ -103,12 +142,15 @@ Result<AttachResult> attach(Writer& writer, Slot slot, pid_t pid, bool one_threa
   /* Again until a pass finds nothing to do. A thread made by a thread that was moved is born in the
    * target, or follows it there if the move came in the middle of the fork (bpf/membership.bpf.h), so
    * the passes end as soon as all threads are there. */
+  Origins origins;
   for (;;) {
-    auto pass = move_pass(writer.pins(), one_thread ? pid : 0);
+    auto pass = move_pass(writer.pins(), one_thread ? pid : 0, origins);
     if (!pass) return pass.error().code == ESRCH ? no_such(pid, one_thread) : pass.error();
     if (pass->full) return no_room_for_tasks(writer, pid);
     if (pass->there == 0 && pass->newborn == 0) return no_such(pid, one_thread);
-    if (pass->moved == 0 && pass->newborn == 0) return AttachResult{pass->there};
+    if (pass->moved != 0 || pass->newborn != 0) continue;
+    CTN_TRY(tell_subsystems(writer, slot, origins));
+    return AttachResult{pass->there};
   }
 }
 

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <ctime>
 
 #include "ctnbpf/events.h"
@@ -25,6 +26,31 @@ Error busy(const State& state, Slot slot, const std::string& reason) {
   return {EBUSY, fmt::format("{} {}", printable(address_of(state, slot)), reason)};
 }
 
+/* "open files", "open files or leases": whatever may hold a container of this hierarchy. */
+std::string holders(const State& state, std::uint32_t hierarchy) {
+  std::string out;
+  for (const Subsystem* subsystem : bound_subsystems(state, hierarchy))
+    if (subsystem->references != nullptr)
+      out += (out.empty() ? "" : " or ") + std::string(subsystem->references);
+  return out.empty() ? "a subsystem" : out;
+}
+
+/* Has each of `members` call `first`; when one fails, those before it call `undo`, last one first. */
+Result<void> all_or_none(const std::vector<const Subsystem*>& members,
+                         Result<void> (*Subsystem::*first)(Writer&, Slot),
+                         void (*Subsystem::*undo)(Writer&, Slot), Writer& writer, Slot slot) {
+  for (std::size_t i = 0; i < members.size(); i++) {
+    if (members[i]->*first == nullptr) continue;
+    Result<void> done = (members[i]->*first)(writer, slot);
+    if (done) continue;
+    std::string name = members[i]->name;
+    while (i-- > 0)
+      if (members[i]->*undo != nullptr) (members[i]->*undo)(writer, slot);
+    return done.error().within(fmt::format("subsystem {}", name));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::uint32_t> create_hierarchy(Writer& writer, const std::string& name,
@@ -42,7 +68,8 @@ Result<std::uint32_t> create_hierarchy(Writer& writer, const std::string& name,
       return Error{EBUSY, fmt::format("subsystem '{}' is bound to hierarchy '{}': destroy that one "
                                       "first",
                                       one, hierarchy_name(writer, bound - 1U))};
-    members.push_back(subsystem);
+    if (std::find(members.begin(), members.end(), subsystem) == members.end())
+      members.push_back(subsystem);
   }
   if (const Subsystem* other = find_subsystem(name); other != nullptr) {
     bool own = false;
@@ -68,8 +95,10 @@ Result<std::uint32_t> create_hierarchy(Writer& writer, const std::string& name,
   root.parent = free;
   root.hierarchy = static_cast<std::uint8_t>(free);
   root.state = CTN_ACTIVE;
-  for (const Subsystem* member : members)
-    if (member->bind) CTN_TRY(member->bind(writer, free));
+  if (auto bound = all_or_none(members, &Subsystem::bind, &Subsystem::unbind, writer, free); !bound) {
+    root.state = CTN_FREE;
+    return bound.error();
+  }
   for (const Subsystem* member : members)
     store(writer.core().bound[member->id], static_cast<std::uint8_t>(free + 1));
   store(hierarchy.active, 1U);
@@ -89,9 +118,12 @@ Result<void> destroy_hierarchy(Writer& writer, std::uint32_t hierarchy) {
                 fmt::format("has {} removed container{} still held by tasks being reaped or by "
                             "references: `ctnbpf tree --lingering` lists them",
                             root.dependants, root.dependants == 1 ? "" : "s"));
+  std::vector<const Subsystem*> members = bound_subsystems(writer, hierarchy);
   store(writer.core().hierarchies[hierarchy].active, 0U);
   for (std::uint8_t& bound : writer.core().bound)
     if (bound == hierarchy + 1) store(bound, std::uint8_t{0});
+  for (auto member = members.rbegin(); member != members.rend(); ++member)
+    if ((*member)->unbind != nullptr) (*member)->unbind(writer, hierarchy);
   writer.nodes()[hierarchy].state = CTN_FREE;
   return hooks::reconcile(writer);
 }
@@ -127,16 +159,11 @@ Result<Slot> create(Writer& writer, Slot parent, const std::string& name,
     info.owner_start = owner->start;
   }
 
-  std::vector<const Subsystem*> made;
-  for (const Subsystem* subsystem : bound_subsystems(writer, node.hierarchy)) {
-    Result<void> ok = subsystem->create ? subsystem->create(writer, slot) : Result<void>();
-    if (!ok) {
-      for (const Subsystem* done : made)
-        if (done->destroy) done->destroy(writer, slot);
-      lists::give_back(writer, slot);
-      return ok.error().within(fmt::format("subsystem {}", subsystem->name));
-    }
-    made.push_back(subsystem);
+  if (auto made = all_or_none(bound_subsystems(writer, node.hierarchy), &Subsystem::create,
+                              &Subsystem::destroy, writer, slot);
+      !made) {
+    lists::give_back(writer, slot);
+    return made.error();
   }
   store(node.state, static_cast<std::uint8_t>(CTN_ACTIVE)); /* the commit */
   lists::link(writer, slot);
@@ -167,9 +194,9 @@ Result<void> remove(Writer& writer, Slot slot, bool lazy) {
                                           live, live == 1 ? "" : "s"));
   std::uint32_t refs = load(node.refs);
   if (refs != 0 && !lazy)
-    return busy(writer, slot, fmt::format("has {} reference{} held by open files: close them, or use "
-                                          "--lazy to let it linger",
-                                          refs, refs == 1 ? "" : "s"));
+    return busy(writer, slot, fmt::format("has {} reference{} held by {}: end those, or use --lazy to "
+                                          "let it linger",
+                                          refs, refs == 1 ? "" : "s", holders(writer, node.hierarchy)));
   store(node.state, static_cast<std::uint8_t>(CTN_REMOVED)); /* the commit */
   lists::unlink(writer, slot);
   writer.core().containers--;

@@ -1,10 +1,10 @@
 /* Running the pinned iterators. Internal. */
 #pragma once
 
-#include <functional>
-
 #include <sys/types.h>
 
+#include <functional>
+#include <map>
 #include <vector>
 
 #include "ctnbpf/membership.h"
@@ -35,6 +35,9 @@ Result<void> ask_subsystems(const Writer& writer, Slot slot, Limits limits,
  * is shown; with `chosen` only processes in the map `move_pids`. */
 Result<void> begin_move(const Writer& writer, Slot slot, pid_t tgid, bool chosen);
 
+/* Where each task that is in the target now was when the attach began, by tid. */
+using Origins = std::map<std::uint32_t, Slot>;
+
 /* One run of the move iterator over what `move` asks for (or over one thread). */
 struct MovePass {
   std::uint64_t there = 0; /* in the target when the pass was over */
@@ -42,7 +45,12 @@ struct MovePass {
   std::uint64_t newborn = 0; /* not moved: still being forked */
   bool full = false;
 };
-Result<MovePass> move_pass(const Pins& pins, pid_t tid);
+/* Adds to `origins` what it found. */
+Result<MovePass> move_pass(const Pins& pins, pid_t tid, Origins& origins);
+
+/* The end of an attach: has the subsystems do their part for the tasks that came. When one fails, its
+ * error is returned and the tasks are back where they were, but for those forked meanwhile. */
+Result<void> tell_subsystems(Writer& writer, Slot slot, const Origins& origins);
 Error no_room_for_tasks(const Writer& writer, pid_t pid);
 
 }  // namespace ctnbpf

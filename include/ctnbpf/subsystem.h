@@ -4,6 +4,8 @@
  * To add one: see CONTRIBUTING.md. */
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -68,7 +70,7 @@ struct Subsystem {
 
   bool needs(ctn_hooks group) const { return (hooks & (1U << group)) != 0; }
 
-  /* Bound to a new hierarchy with this root. */
+  /* Bound to a new hierarchy with this root. A failure undoes the making of the hierarchy. */
   Result<void> (*bind)(Writer& writer, Slot root) = nullptr;
   /* A new container, not yet visible. A failure undoes the creation. */
   Result<void> (*create)(Writer& writer, Slot slot) = nullptr;
@@ -89,6 +91,15 @@ struct Subsystem {
   Result<void> (*within_limits)(const State& state, Slot slot, std::span<const Slot> from) = nullptr;
   /* Every bound on a task of `slot`, its own container's first, then those above. */
   Result<std::vector<Bound>> (*bounds)(const State& state, Slot slot) = nullptr;
+  /* No longer bound: the hierarchy is destroyed, or was not made after all. Not called where the
+   * writer was killed, so `bind` sets every field. */
+  void (*unbind)(Writer& writer, Slot root) = nullptr;
+  /* These tasks have come to `slot`, or were there already and are attached again. A failure takes
+   * the attach back: the tasks return to where they were, and the subsystems that had been called are
+   * called for that container. */
+  Result<void> (*attach)(Writer& writer, Slot slot, std::span<const pid_t> tids) = nullptr;
+  /* What its references to a container are, in the plural ("open files"); null: it holds none. */
+  const char* references = nullptr;
 };
 
 /* The level a subsystem has where the groups of hooks have `levels`. */

@@ -152,6 +152,7 @@ const Subsystem kNumfiles = {
     .figures = Beans::figures,
     .check = check,
     .repair = repair,
+    .references = "open files",
 };
 
 }  // namespace ctnbpf
