@@ -8,7 +8,6 @@
 
 #include "ctnbpf/fsck.h"
 #include "grace.h"
-#include "loader.h"
 
 namespace ctnbpf::test {
 
@@ -28,7 +27,7 @@ void KernelTest::SetUp() {
   if (::geteuid() != 0) CTN_SKIP("needs root");
   static bool first = true;
   if (std::exchange(first, false)) (void)take_down(pins_, true); /* of an earlier, broken run */
-  auto up = bring_up(pins_, {});
+  auto up = bring_up(pins_, settings());
   if (!up && up.error().code == ENOTSUP) CTN_SKIP(up.error().what);
   ASSERT_TRUE(up.has_value()) << up.error().what;
   up_ = true;

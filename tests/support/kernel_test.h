@@ -11,6 +11,7 @@
 #include "ctnbpf/state.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
+#include "loader.h"
 #include "pins.h"
 #include "process.h"
 
@@ -20,6 +21,8 @@ class KernelTest : public ::testing::Test {
  protected:
   void SetUp() override;
   void TearDown() override;
+  /* How ctnbpf is brought up, if it is not up. */
+  virtual LoadSettings settings() const { return {}; }
 
   /* Skips the test (in the VM: fails it) below this level. */
   void need_level(ctn_level level);

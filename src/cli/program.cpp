@@ -1,0 +1,200 @@
+/* The command as a whole: from its arguments to its exit code. Only the subcommand that is asked for sets up its options, so that starting
+ * stays cheap however many there are. */
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <optional>
+
+#include "context.h"
+#include "ctnbpf/address.h"
+#include "help.h"
+#include "program.h"
+
+#ifndef CTNBPF_VERSION
+#define CTNBPF_VERSION "0.0.0"
+#endif
+
+namespace ctnbpf::cli {
+
+std::span<const Command> commands() {
+  static constexpr std::array kCommands = {
+      Command{"run", "run a command in a container", add_run, true, true},
+      Command{"tree", "show hierarchies and containers", add_tree},
+      Command{"stat", "show use, peaks, limits and refusals", add_stat},
+      Command{"create", "make containers", add_create},
+      Command{"rm", "remove containers", add_rm},
+      Command{"rename", "give a container another name", add_rename},
+      Command{"get", "read attributes of a container", add_get},
+      Command{"set", "change attributes of a container", add_set},
+      Command{"attach", "move processes into a container", add_attach},
+      Command{"kill", "send a signal to every process of a container", add_kill},
+      Command{"ps", "list the processes of a container", add_ps},
+      Command{"where", "show the containers of a process", add_where},
+      Command{"explain", "show every bound on a process's tasks, and which is nearest", add_explain},
+      Command{"files", "list who holds the open files charged to a container", add_files},
+      Command{"hierarchy", "make, list and destroy hierarchies", add_hierarchy},
+      Command{"subsystems", "list subsystems and their attributes", add_subsystems},
+      Command{"events", "show what happened: refusals, containers that became empty", add_events},
+      Command{"agentd", "serve release agents, and tidy up after killed runs", add_agentd},
+      Command{"doctor", "say what this kernel can enforce, why, and the cure", add_doctor, false},
+      Command{"up", "load everything into the kernel", add_up},
+      Command{"down", "take everything out of the kernel", add_down},
+      Command{"fsck", "check every invariant, and repair", add_fsck},
+      Command{"debug", "show the programs in the kernel", add_debug},
+  };
+  return kCommands;
+}
+
+namespace {
+
+/* Where the subcommand's name is: the first word that is not an option of ours or its value. */
+std::optional<std::size_t> find_verb(const std::vector<std::string>& words) {
+  for (std::size_t i = 0; i < words.size(); i++) {
+    if (words[i] == "--bpffs")
+      i++;
+    else if (!words[i].starts_with("-"))
+      return i;
+  }
+  return std::nullopt;
+}
+
+/* Does the option word stand for an option whose value is the next word? */
+bool takes_next_word(const CLI::App& app, const std::string& word) {
+  auto takes_value = [&app](const std::string& name) {
+    const CLI::Option* option = app.get_option_no_throw(name);
+    if (option == nullptr) option = app.get_parent()->get_option_no_throw(name);
+    return option != nullptr && option->get_items_expected_max() > 0;
+  };
+  if (word.starts_with("--")) return takes_value(word); /* `--name=value` is no option's name */
+  for (std::size_t i = 1; i < word.size(); i++)         /* `-pc ADDR` is `-p -c ADDR` */
+    if (takes_value({'-', word[i]})) return i + 1 == word.size();
+  return false;
+}
+
+/* Where the command line of `run COMMAND` leaves our options: the first word that is neither an
+ * option of `app` nor the value of one. `--` ends them too. */
+std::size_t options_end(const CLI::App& app, const std::vector<std::string>& words, std::size_t at) {
+  for (; at < words.size(); at++) {
+    const std::string& word = words[at];
+    if (word == "--" || word.size() < 2 || word[0] != '-') break;
+    if (takes_next_word(app, word)) at++;
+  }
+  return std::min(at, words.size());
+}
+
+/* `help COMMAND...` is `COMMAND... --help`. */
+void rewrite_help(std::vector<std::string>& words) {
+  auto verb = find_verb(words);
+  if (!verb || words[*verb] != "help") return;
+  words.erase(words.begin() + static_cast<std::ptrdiff_t>(*verb));
+  words.emplace_back("--help");
+}
+
+bool has_word(const std::vector<std::string>& words, std::initializer_list<const char*> wanted) {
+  return std::any_of(words.begin(), words.end(), [&](const std::string& word) {
+    return std::find(wanted.begin(), wanted.end(), word) != wanted.end();
+  });
+}
+
+void describe(CLI::App& app, Context& context) {
+  app.name("ctnbpf");
+  app.formatter(std::make_shared<HelpFormatter>());
+  app.set_version_flag("--version", "ctnbpf " CTNBPF_VERSION, "print the version");
+  app.set_help_flag("-h,--help", "show this help");
+  app.add_option("--bpffs", context.pin_root, "where ctnbpf pins what it loads (" +
+                                                  std::string(kDefaultPinRoot) + ")")
+      ->type_name("DIR");
+  app.add_flag("--json", context.json, "print JSON, errors too");
+  app.add_flag("-v,--verbose", context.verbose, "show what the kernel said about a failure");
+  app.footer("ADDR is HIER:/path; HIER is a hierarchy or a subsystem bound to it. HIER:/ is its root.\n"
+             "Exit codes: 0 done, 1 failed, 2 usage, 3 the kernel lacks what was asked.");
+  app.require_subcommand(1);
+  app.fallthrough();
+}
+
+/* What CLI11 says, as one of our sentences. */
+std::string usage_message(const CLI::ParseError& error, const std::vector<std::string>& words,
+                          const Command* chosen) {
+  auto verb = find_verb(words);
+  if (chosen == nullptr)
+    return verb ? fmt::format("unknown command '{}': `ctnbpf --help` lists them", printable(words[*verb]))
+                : std::string("no command given: `ctnbpf --help` lists them");
+  std::string said = printable(error.what());
+  if (said.starts_with("A subcommand is required")) said = "it takes a command of its own";
+  return fmt::format("{0}: {1}: see `ctnbpf {0} --help`", chosen->name, said);
+}
+
+int run(int argc, char** argv) {
+  Context context;
+  CLI::App app("Generic process containers on today's kernels: independent hierarchies, limits on\n"
+               "tasks and open files, enforced by BPF.\n");
+  describe(app, context);
+
+  std::vector<std::string> words(argv + 1, argv + argc);
+  rewrite_help(words);
+  auto verb = find_verb(words);
+  const Command* chosen = nullptr;
+  for (const Command& command : commands())
+    if (verb && words[*verb] == command.name) chosen = &command;
+  for (const Command& command : commands()) {
+    if (chosen != nullptr && chosen != &command) continue;
+    CLI::App* sub = app.add_subcommand(command.name, command.help);
+    sub->set_help_flag("-h,--help", "show this help");
+    if (command.takes_command) sub->formatter(std::make_shared<HelpFormatter>(" [--] COMMAND [ARG...]"));
+    if (chosen != nullptr) command.setup(*sub, context);
+  }
+
+  if (chosen != nullptr && chosen->takes_command) {
+    std::size_t end = options_end(*app.get_subcommand(chosen->name), words, *verb + 1);
+    std::size_t skip = end < words.size() && words[end] == "--" ? 1 : 0;
+    context.command.assign(words.begin() + static_cast<std::ptrdiff_t>(end + skip), words.end());
+    words.resize(end);
+  }
+  /* A failure before or while parsing is to be JSON as well. */
+  context.json = has_word(words, {"--json"});
+  if (chosen != nullptr && chosen->needs_root && ::geteuid() != 0 && !has_word(words, {"-h", "--help"})) {
+    report(context, {EPERM, fmt::format("`ctnbpf {0}` needs root: run `sudo ctnbpf {0} ...`", chosen->name)});
+    return chosen->takes_command ? kRunFailed : kFailed;
+  }
+  std::vector<std::string> reversed(words.rbegin(), words.rend()); /* as CLI11 wants them */
+  try {
+    app.parse(reversed);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error); /* help and version */
+    report(context, {EINVAL, usage_message(error, words, chosen)});
+    return kUsage;
+  }
+  return context.exit_code;
+}
+
+/* A descriptor 0, 1 or 2 that we were started without must not become one of ours, or what we print
+ * goes there. The wrong direction makes using it fail, as it would have; a command does not get it. */
+void occupy_standard_descriptors() {
+  for (int fd = 0; fd <= 2; fd++)
+    if (::fcntl(fd, F_GETFD) < 0) (void)::open("/dev/null", (fd == 0 ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+}
+
+/* What could not be written is a failure too. */
+int flushed(int code) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  note(fmt::format("write to standard output: {}", std::strerror(errno)));
+  return code == kDone ? kFailed : code;
+}
+
+}  // namespace
+
+int run_program(int argc, char** argv) {
+  try {
+    occupy_standard_descriptors();
+    return flushed(run(argc, argv));
+  } catch (const std::exception& error) { /* bad_alloc, output that cannot be written */
+    note(error.what());
+    return kFailed;
+  }
+}
+
+}  // namespace ctnbpf::cli
