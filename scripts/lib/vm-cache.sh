@@ -135,6 +135,25 @@ prepare_virtme() {
   mv "$tmp" "$cache/virtme"
 }
 
+pick_qemu() { printf '%s\n' qemu-system-x86 qemu-system-data qemu-system-common seabios; }
+
+# QEMU before 8.1 can go on for ever with an instruction it translated while another CPU was writing it:
+# a breakpoint of the kernel's, as it patches its own text. Debian 12 has 7.2, and 10.0 in its
+# backports, which runs with the libraries of 7.2.
+needs_newer_qemu() {
+  [[ $(. /etc/os-release && echo "$VERSION_CODENAME") == bookworm ]] &&
+    dpkg --compare-versions "$(dpkg-query -W -f '${Version}' qemu-system-x86)" lt 1:8.1
+}
+
+prepare_qemu() {
+  local tmp=$cache/qemu.tmp
+  say "fetching a newer QEMU (bookworm-backports), once"
+  rm -rf "$tmp"
+  mkdir -p "$tmp"
+  unpack_from "$tmp" bookworm-backports pick_qemu
+  mv "$tmp" "$cache/qemu"
+}
+
 # Makes sure that the kernel $1, virtme-ng and their tools are there; of several callers the first
 # does the work.
 prepare() {
@@ -142,12 +161,14 @@ prepare() {
   for tool in qemu-system-x86_64 busybox file /usr/bin/python3; do
     command -v "$tool" >/dev/null || tools=
   done
-  [[ -z $tools || ! -d $cache/virtme || ! -d $cache/kernel-$1 ]] || return 0
+  [[ -z $tools || ! -d $cache/virtme || ! -d $cache/kernel-$1 ]] ||
+    { [[ ! -d $cache/qemu ]] && needs_newer_qemu; } || return 0
   mkdir -p "$cache"
   (
     flock 9
     "$root/scripts/deps" vm
     [[ -d $cache/virtme ]] || prepare_virtme
+    [[ -d $cache/qemu ]] || ! needs_newer_qemu || prepare_qemu
     [[ -d $cache/kernel-$1 ]] || prepare_kernel "$1"
   ) 9>"$cache/lock"
 }
