@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "ctnbpf/events.h"
+#include "ctnbpf/subsystem.h"
 #include "hooks.h"
 #include "lock.h"
 #include "mapping.h"
@@ -99,6 +100,9 @@ Result<Writer> Writer::open(const Pins& pins, UniqueFd lock) {
     tree::apply_pending(writer);
     tree::rebuild(writer);
     CTN_TRY(hooks::reconcile(writer));
+    for (const Subsystem* subsystem : subsystems())
+      if (subsystem->mend != nullptr && writer.core().bound[subsystem->id] != 0)
+        CTN_TRY(subsystem->mend(writer));
     /* It may have taken the last child of a container away and not told. */
     for (Slot slot = CTN_MAX_HIER; slot < writer.core().high_slot; slot++)
       if (writer.nodes()[slot].state == CTN_ACTIVE &&

@@ -87,6 +87,8 @@ struct Subsystem {
                                             std::span<const std::uint64_t> expected) = nullptr;
   /* Mends what `check` finds, where that can be done; what was mended. */
   Result<std::vector<std::string>> (*repair)(Writer& writer) = nullptr;
+  /* A writer was killed: puts right what it may have left half done. Before anything else is changed. */
+  Result<void> (*mend)(Writer& writer) = nullptr;
   /* May tasks that are in the containers `from` come into `slot` without exceeding a limit? EAGAIN. */
   Result<void> (*within_limits)(const State& state, Slot slot, std::span<const Slot> from) = nullptr;
   /* Every bound on a task of `slot`, its own container's first, then those above. */

@@ -20,18 +20,12 @@ struct {
   __type(value, struct numtasks_state);
 } numtasks SEC(".maps");
 
-/* By slot; touched only below a container that has a rate. */
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(map_flags, BPF_F_MMAPABLE);
-  __uint(max_entries, 1);
-  __type(key, __u32);
-  __type(value, struct numtasks_rate);
-} numtasks_rates SEC(".maps");
+#include "numtasks/numtasks_rate.bpf.h"
+#include "numtasks/numtasks_shares.bpf.h"
 
 struct numtasks_walk {
   __u32 slot;    /* where the walk stands */
-  __u32 stop;    /* slot to stop before; 0: only at the root */
+  __u32 stop;    /* slot to stop before; a walk stops at the root anyway */
   __u32 refused; /* slot whose limit refused, or 0 */
 };
 
@@ -83,73 +77,14 @@ static long numtasks_uncharge_one(__u32 i, void *arg) {
   return 0;
 }
 
-/* --- shares: see shares/shares_record.h -------------------------------------------------------- */
-
-struct numtasks_share_walk {
-  __u32 slot;
-  __u32 refused; /* the root, when its pool has no room */
-  __s64 delta;
-};
-
-static long numtasks_share_one(__u32 i, void *arg) {
-  struct numtasks_share_walk *walk = arg;
-  __u32 slot = walk->slot;
-  struct numtasks_state *state = bpf_map_lookup_elem(&numtasks, &slot);
-  if (!state) return 1;
-  walk->delta = share_add(&state->share, walk->delta);
-  if (!walk->delta) return 1;
-  if (slot < CTN_MAX_HIER) {
-    walk->refused = walk->delta > 0;
-    return 1;
-  }
-  walk->slot = state->parent;
-  return 0;
-}
-
-/* Up to the first level that has it in its pool. True: the root had no room, and has it all the same;
- * who may be refused takes it back. A racing fork that would borrow may be refused meanwhile. */
-static __always_inline bool numtasks_share(__u32 slot, __s64 delta) {
-  struct numtasks_share_walk walk = {.slot = slot, .delta = delta};
-  bpf_loop(CTN_MAX_DEPTH + 2, numtasks_share_one, &walk, 0);
-  return walk.refused;
-}
-
-/* --- fork rates: see forkrate.h ----------------------------------------------------------------- */
-
-struct numtasks_rate_walk {
-  __u32 slot;
-  __u32 refused; /* slot whose rate refused, or 0 */
-  __u64 now;
-  __u32 let_in;
-};
-
-static __always_inline __u32 rate_step(const struct numtasks_state *state, __u64 now) {
-  __u32 seconds = *(const volatile __u32 *)&state->rate_interval;
-  return now / forkrate_step((seconds ? seconds : 1) * 1000000000ULL);
-}
-
-/* One try at the level the walk stands at. */
-static long numtasks_rate_try(__u32 i, void *arg) {
-  struct numtasks_rate_walk *walk = arg;
-  __u32 slot = walk->slot;
-  struct numtasks_state *state = bpf_map_lookup_elem(&numtasks, &slot);
-  struct numtasks_rate *rate = bpf_map_lookup_elem(&numtasks_rates, &slot);
-  if (!state || !rate) return 1;
-  __u64 limit = *(volatile __u32 *)&state->rate;
-  int said = forkrate_try_once(rate, &state->rate_sequence, rate_step(state, walk->now), limit);
-  walk->let_in = said > 0;
-  return said >= 0;
-}
-
-static long numtasks_rate_look(__u32 i, void *arg) {
-  struct numtasks_rate_walk *walk = arg;
+/* Is there room for one more? Writes nothing. */
+static long numtasks_look_one(__u32 i, void *arg) {
+  struct numtasks_walk *walk = arg;
   __u32 slot = walk->slot;
   if (slot < CTN_MAX_HIER) return 1;
   struct numtasks_state *state = bpf_map_lookup_elem(&numtasks, &slot);
-  struct numtasks_rate *rate = bpf_map_lookup_elem(&numtasks_rates, &slot);
-  if (!state || !rate) return 1;
-  if (state->flags & NUMTASKS_RATE_HERE &&
-      !forkrate_has_room(rate, rate_step(state, walk->now), *(volatile __u32 *)&state->rate)) {
+  if (!state) return 1;
+  if (*(volatile __u64 *)&state->current >= *(volatile __u64 *)&state->bound) {
     walk->refused = slot;
     return 1;
   }
@@ -157,114 +92,98 @@ static long numtasks_rate_look(__u32 i, void *arg) {
   return 0;
 }
 
-static long numtasks_rate_take(__u32 i, void *arg) {
-  struct numtasks_rate_walk *walk = arg;
-  __u32 slot = walk->slot;
-  if (slot < CTN_MAX_HIER) return 1;
-  struct numtasks_state *state = bpf_map_lookup_elem(&numtasks, &slot);
-  if (!state) return 1;
-  if (state->flags & NUMTASKS_RATE_HERE) {
-    walk->let_in = 0;
-    bpf_loop(FORKRATE_RACES, numtasks_rate_try, walk, 0);
-    if (!walk->let_in) {
-      walk->refused = slot;
-      return 1;
-    }
-  }
-  walk->slot = state->parent;
-  return 0;
-}
-
-/* The container whose rate refuses a fork of a task in `slot`, or 0. All levels are looked at before
- * any is charged; only a fork that loses a race there has used up some of the rates below. Not
- * inlined: forks without a rate do not come here. */
-__noinline __u32 numtasks_over_rate(__u32 slot) {
-  struct numtasks_rate_walk walk = {.slot = slot, .now = bpf_ktime_get_ns()};
-  bpf_loop(CTN_MAX_DEPTH + 1, numtasks_rate_look, &walk, 0);
-  if (walk.refused) return walk.refused;
-  walk.slot = slot;
-  bpf_loop(CTN_MAX_DEPTH + 1, numtasks_rate_take, &walk, 0);
-  return walk.refused;
-}
-
-/* --- charging ------------------------------------------------------------------------------------
- *
- * Global functions: the verifier follows each once, by itself, and not again for every path that leads
- * to a call (7.2 counts a million instructions otherwise). */
+/* --- charging --- */
 
 static __always_inline struct numtasks_state *numtasks_of(__u32 slot) {
   return bpf_map_lookup_elem(&numtasks, &slot);
 }
 
-/* Charges `slot` and all above it, up to before `stop`, whatever the limits; returns the task's word. */
-__noinline __u32 numtasks_force(__u32 slot, __u32 stop) {
+/* Charges `slot` and all above it, up to before `stop`, whatever the limits. Returns the task's word
+ * and, in the high half, what is left to enter in the share of `stop`. */
+__noinline __u64 numtasks_force(__u32 slot, __u32 stop) {
   struct numtasks_state *state = numtasks_of(slot);
   bool shared = state && *(volatile __u32 *)&state->flags & NUMTASKS_SHARES;
-  if (shared) numtasks_share(slot, 1);
+  __u64 rest = shared ? numtasks_share(slot, 1, stop) : 0;
   struct numtasks_walk walk = {.slot = slot, .stop = stop};
   bpf_loop(CTN_MAX_DEPTH + 1, numtasks_force_one, &walk, 0);
-  return slot | (shared ? NUMTASKS_SHARED : 0);
+  return slot | (shared ? NUMTASKS_SHARED : 0) | rest << 32;
 }
 
-/* Gives back what a task's word says is charged, up to before `stop`. */
+/* Gives back what a task's word says is charged, up to before `stop`; what is left to enter there. */
 __noinline int numtasks_give_back(__u32 word, __u32 stop) {
   __u32 slot = word & ~NUMTASKS_SHARED;
   struct numtasks_walk walk = {.slot = slot, .stop = stop};
   bpf_loop(CTN_MAX_DEPTH + 1, numtasks_uncharge_one, &walk, 0);
-  if (word & NUMTASKS_SHARED) numtasks_share(slot, -1);
-  return 0;
+  return word & NUMTASKS_SHARED ? numtasks_share(slot, -1, stop) : 0;
 }
 
-static __noinline int numtasks_note_refusal(__u32 slot, __u32 refused, __u32 kind) {
+/* Counts a refusal and tells of it. Returns 0: the word of a child that is not charged. */
+static __noinline __u32 numtasks_refuse(__u32 slot, __u32 refused, __u32 kind) {
   struct numtasks_state *own = numtasks_of(slot), *by = numtasks_of(refused);
   if (!own || !by) return 0;
   bool rate = kind == CTN_EVENT_FORK_RATE;
   __sync_fetch_and_add(rate ? &own->rate_failures : &own->failcnt, 1);
   __sync_fetch_and_add(rate ? &by->rate_events : &by->events, 1);
-  return event_emit(kind, slot, refused);
+  event_emit(kind, slot, refused);
+  return 0;
+}
+
+static __always_inline void numtasks_revert(__u32 slot, __u32 stop) {
+  struct numtasks_walk walk = {.slot = slot, .stop = stop};
+  bpf_loop(CTN_MAX_DEPTH + 1, numtasks_revert_one, &walk, 0);
 }
 
 /* Charges `slot` and all above, or says which container's limit refused, with nothing charged. */
 static __always_inline __u32 numtasks_try(__u32 slot) {
   struct numtasks_walk walk = {.slot = slot};
   bpf_loop(CTN_MAX_DEPTH + 1, numtasks_charge_one, &walk, 0);
-  if (walk.refused) {
-    struct numtasks_walk back = {.slot = slot, .stop = walk.refused};
-    bpf_loop(CTN_MAX_DEPTH + 1, numtasks_revert_one, &back, 0);
-  }
+  if (walk.refused) numtasks_revert(slot, walk.refused);
   return walk.refused;
 }
 
-/* A refused fork gives back its share, and all it was charged where a rate refused it. */
-static __noinline int numtasks_refuse(__u32 word, __u32 refused, __u32 kind) {
-  __u32 slot = word & ~NUMTASKS_SHARED;
-  if (kind == CTN_EVENT_FORK_RATE) {
-    struct numtasks_walk back = {.slot = slot};
-    bpf_loop(CTN_MAX_DEPTH + 1, numtasks_revert_one, &back, 0);
+/* Where shares or rates are in force. Limits and rates are looked at before anything is charged, so that
+ * those who are refused again and again do not take room from others while they are; the rate is
+ * counted last, so that it is not used up by forks that a limit refuses. */
+static __noinline __u32 numtasks_charge_bound(__u32 slot, __u32 flags) {
+  __u32 word = slot, refused = 0;
+  __u64 now = 0;
+  if (flags & NUMTASKS_RATED) {
+    now = bpf_ktime_get_ns();
+    refused = numtasks_rate_full(slot, now);
+    if (refused) return numtasks_refuse(slot, refused, CTN_EVENT_FORK_RATE);
   }
-  if (word & NUMTASKS_SHARED) numtasks_share(slot, -1);
-  numtasks_note_refusal(slot, refused, kind);
-  return 0;
+  if (flags & NUMTASKS_SHARES) {
+    struct numtasks_walk walk = {.slot = slot};
+    bpf_loop(CTN_MAX_DEPTH + 1, numtasks_look_one, &walk, 0);
+    if (walk.refused) return numtasks_refuse(slot, walk.refused, CTN_EVENT_FORK_REFUSED);
+    __u32 root = (core.bound[CTN_NUMTASKS] - 1) & (CTN_MAX_HIER - 1);
+    if (!numtasks_borrow(slot)) return numtasks_refuse(slot, root, CTN_EVENT_FORK_REFUSED);
+    word |= NUMTASKS_SHARED;
+  }
+  __u32 kind = CTN_EVENT_FORK_REFUSED;
+  refused = numtasks_try(slot);
+  if (!refused && flags & NUMTASKS_RATED) {
+    kind = CTN_EVENT_FORK_RATE;
+    refused = numtasks_rate_charge(slot, now);
+    if (refused) numtasks_revert(slot, NUMTASKS_NO_STOP);
+  }
+  if (!refused) return word;
+  if (word & NUMTASKS_SHARED) numtasks_share(slot, -1, NUMTASKS_NO_STOP);
+  return numtasks_refuse(slot, refused, kind);
 }
 
-/* Charges a fork of a task in `slot`; returns the child's word, or 0 with nothing charged. The rate
- * comes last, so that a fork which a limit refuses does not use it up. */
+/* Charges a fork of a task in `slot`; returns the child's word, or 0 with nothing charged. */
 __noinline __u32 numtasks_charge_fork(__u32 slot) {
   struct numtasks_state *state = numtasks_of(slot);
   if (!state) return 0;
   __u32 flags = *(volatile __u32 *)&state->flags, word = slot;
-  if (flags & NUMTASKS_SHARES) {
-    word |= NUMTASKS_SHARED;
-    __u32 root = (core.bound[CTN_NUMTASKS] - 1) & (CTN_MAX_HIER - 1);
-    if (numtasks_share(slot, 1)) return numtasks_refuse(word, root, CTN_EVENT_FORK_REFUSED);
+  if (flags & (NUMTASKS_SHARES | NUMTASKS_RATED)) {
+    word = numtasks_charge_bound(slot, flags);
+  } else {
+    __u32 refused = numtasks_try(slot);
+    if (refused) word = numtasks_refuse(slot, refused, CTN_EVENT_FORK_REFUSED);
   }
-  __u32 refused = numtasks_try(slot);
-  if (refused) return numtasks_refuse(word, refused, CTN_EVENT_FORK_REFUSED);
-  if (flags & NUMTASKS_RATED) {
-    refused = numtasks_over_rate(slot);
-    if (refused) return numtasks_refuse(word, refused, CTN_EVENT_FORK_RATE);
-  }
-  __sync_fetch_and_add(&state->successes, 1);
+  if (word) __sync_fetch_and_add(&state->successes, 1);
   return word;
 }
 
@@ -279,13 +198,13 @@ static __always_inline int numtasks_fork(struct ctn_task *child) {
 /* A child that is there already: charged by force. */
 static __always_inline void numtasks_adopt(struct ctn_task *child) {
   __u32 slot = task_slot(child, CTN_NUMTASKS);
-  if (slot >= CTN_MAX_HIER) child->numtasks = numtasks_force(slot, 0);
+  if (slot >= CTN_MAX_HIER) child->numtasks = (__u32)numtasks_force(slot, NUMTASKS_NO_STOP);
 }
 
 /* The task is reaped or freed, whichever is seen first; the exchange makes it once. */
 static __always_inline void numtasks_release(struct ctn_task *task) {
   __u32 word = __sync_lock_test_and_set(&task->numtasks, 0);
-  if (word) numtasks_give_back(word, 0);
+  if (word) numtasks_give_back(word, NUMTASKS_NO_STOP);
 }
 
 struct numtasks_pair {
@@ -304,31 +223,34 @@ static long numtasks_nearer(__u32 i, void *arg) {
   return 0;
 }
 
-/* The lowest container above both, or 0 if that is a root. */
+/* The lowest container above both, a root too; none if one of them is a root, which charges nobody. */
 __noinline __u32 numtasks_common(__u32 from, __u32 to) {
   struct numtasks_pair pair = {.a = from, .b = to};
-  if (from < CTN_MAX_HIER || to < CTN_MAX_HIER) return 0;
+  if (from < CTN_MAX_HIER || to < CTN_MAX_HIER) return NUMTASKS_NO_STOP;
   bpf_loop(2 * CTN_MAX_DEPTH + 2, numtasks_nearer, &pair, 0);
-  return pair.a == pair.b && pair.a >= CTN_MAX_HIER ? pair.a : 0;
+  return pair.a;
 }
 
 /* Moves the charge after the membership moved from `from` to `to` (slots of our hierarchy). The
  * task may be reaped meanwhile on another CPU: then the exchange there took `from` back, ours
  * fails, and the new charge is taken back here. A charge may also be entered in the words of shares
  * meanwhile, or taken out of them: once, so the second try succeeds. Who is above both is charged for
- * the task all the time, and once: a move below a limit never takes its `current` above it. */
+ * the task all the time, and once: a move below a limit or a pool never takes its use above it. */
 static __always_inline void numtasks_attach(struct ctn_task *task, __u32 from, __u32 to) {
   __u32 charged = from >= CTN_MAX_HIER ? from : 0;
   __u32 common = numtasks_common(from, to);
-  __u32 next = to >= CTN_MAX_HIER ? numtasks_force(to, common) : 0;
+  __u64 made = to >= CTN_MAX_HIER ? numtasks_force(to, common) : 0;
+  __u32 next = made, back = next; /* what is given back: the new charge, or the one it replaced */
   for (int i = 0; i < 4; i++) {
     __u32 old = *(volatile __u32 *)&task->numtasks;
     if ((old & ~NUMTASKS_SHARED) != charged) break;
     if (__sync_val_compare_and_swap(&task->numtasks, old, next) != old) continue;
-    if (old) numtasks_give_back(old, common);
-    return;
+    back = old;
+    break;
   }
-  if (next) numtasks_give_back(next, common);
+  int rest = (int)(made >> 32);
+  if (back) rest += numtasks_give_back(back, common);
+  if (rest) numtasks_share(common, rest, NUMTASKS_NO_STOP);
 }
 
 #endif

@@ -191,7 +191,8 @@ const Subsystem kNumtasks = {
     .can_attach = nullptr,
     .figures = figures,
     .check = numtasks::check,
-    .repair = numtasks::repair_shares,
+    .repair = numtasks::repair,
+    .mend = numtasks::mend,
     .within_limits = numtasks::within_limits,
     .bounds = numtasks::bounds,
 };

@@ -31,8 +31,10 @@ Result<Value> read_total(const State& state, Slot slot);
 Result<Change> prepare_total(Writer& writer, Slot slot, const std::string& text);
 /* A container was taken out of the tree: its min goes back. */
 void give_shares_back(Writer& writer, Slot slot);
-/* Where a change of shares was cut short: makes the words anew. */
-Result<std::vector<std::string>> repair_shares(Writer& writer);
+/* After a writer was killed: makes the words anew if it left a change of shares half done. */
+Result<bool> mend_shares(Writer& writer);
+/* Makes the words anew. */
+Result<void> redo_shares(Writer& writer);
 
 /* --- numtasks_rate.cpp --- */
 
@@ -42,11 +44,18 @@ Result<Value> read_rate(const State& state, Slot slot);
 Result<Change> prepare_rate(Writer& writer, Slot slot, const std::string& text);
 Result<Value> read_interval(const State& state, Slot slot);
 Result<Change> prepare_interval(Writer& writer, Slot slot, const std::string& text);
+/* Marks those whom a rate concerns in `top` and below: the container's own, or of one above. */
+void flag_rates(Writer& writer, Slot top);
 
-/* --- numtasks_figures.cpp --- */
+/* --- numtasks_bounds.cpp --- */
 
 Result<std::vector<Bound>> bounds(const State& state, Slot slot);
 Result<void> within_limits(const State& state, Slot slot, std::span<const Slot> from);
+
+/* --- numtasks_check.cpp --- */
+
 Result<std::vector<std::string>> check(const State& state, std::span<const std::uint64_t> charged);
+Result<void> mend(Writer& writer);
+Result<std::vector<std::string>> repair(Writer& writer);
 
 }  // namespace ctnbpf::numtasks

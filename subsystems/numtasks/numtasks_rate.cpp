@@ -13,18 +13,6 @@ constexpr std::uint64_t kLongest = 86'400; /* seconds of an interval */
 
 std::uint32_t seconds_of(const numtasks_state& own) { return own.rate_interval == 0 ? 1 : own.rate_interval; }
 
-/* Whom a rate concerns: the container's own, and all below one that has one, lingering ones too. */
-void flag_below(Writer& writer, std::span<numtasks_state> all, Slot top) {
-  for (Slot slot = CTN_MAX_HIER; slot < writer.core().high_slot; slot++) {
-    if (writer.nodes()[slot].state == CTN_FREE || !tree::within(writer, slot, top)) continue;
-    bool rated = false;
-    for (Slot at = slot; at >= CTN_MAX_HIER && !rated; at = all[at].parent)
-      rated = (all[at].flags & NUMTASKS_RATE_HERE) != 0;
-    __u32 flags = all[slot].flags & ~NUMTASKS_RATED;
-    store(all[slot].flags, rated ? flags | NUMTASKS_RATED : flags);
-  }
-}
-
 /* What was counted in steps of another length says nothing. */
 void forget_forks(numtasks_rate& rate) {
   for (__u64& entry : rate.ring) store(entry, __u64{0});
@@ -55,6 +43,21 @@ Result<void> not_a_root(const Writer& writer, Slot slot) {
 }
 
 }  // namespace
+
+/* Lingering containers too: their tasks may still fork. */
+void flag_rates(Writer& writer, Slot top) {
+  auto found = writer.records<numtasks_state>("numtasks");
+  if (!found) return; /* only with the pins of another version, which open() refuses */
+  std::span<numtasks_state> all = *found;
+  for (Slot slot = CTN_MAX_HIER; slot < writer.core().high_slot; slot++) {
+    if (writer.nodes()[slot].state == CTN_FREE || !tree::within(writer, slot, top)) continue;
+    bool rated = false;
+    for (Slot at = slot; at >= CTN_MAX_HIER && !rated; at = all[at].parent)
+      rated = (all[at].flags & NUMTASKS_RATE_HERE) != 0;
+    __u32 flags = all[slot].flags & ~NUMTASKS_RATED;
+    store(all[slot].flags, rated ? flags | NUMTASKS_RATED : flags);
+  }
+}
 
 Result<std::uint64_t> recent_forks(const State& state, Slot slot) {
   CTN_ASSIGN(auto all, states(state));
@@ -88,7 +91,7 @@ Result<Change> prepare_rate(Writer& writer, Slot slot, const std::string& text) 
     if (fresh) forget_forks(rates[slot]);
     __u32 flags = own.flags & ~NUMTASKS_RATE_HERE;
     store(own.flags, set ? flags | NUMTASKS_RATE_HERE : flags);
-    flag_below(writer, all, slot);
+    flag_rates(writer, slot);
   });
 }
 

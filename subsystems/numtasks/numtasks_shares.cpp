@@ -6,10 +6,11 @@
  * the task's word by exchange owns its charge, so a task that is reaped or moved meanwhile is neither
  * lost nor counted twice. Taking shares out of force is the same backwards.
  *
- * `changing` in the root's record stays set if a writer is killed in between: the next change of
- * shares, or `fsck --repair`, then takes them out of force and brings them in anew. */
+ * `changing` in the root's record is set meanwhile. The next writer finds it if this one is killed, and
+ * takes shares out of force and brings them in anew (mend_shares). */
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <fstream>
 #include <utility>
 
@@ -35,52 +36,103 @@ class Books final : public shares::Table {
   __u64& word(Slot slot) override { return all_[slot].share; }
   Slot parent(Slot slot) override { return slot < CTN_MAX_HIER ? slot : all_[slot].parent; }
   std::vector<Slot> children(Slot slot) override { return tree::children(writer_, slot); }
-  void ceiling_changed(Slot slot) override {
+  void set_ceiling(Slot slot, std::uint32_t ceiling) override {
+    store(all_[slot].shares.ceiling, ceiling);
     store(all_[slot].bound, static_cast<__u64>(bound_of(all_[slot])));
   }
+  std::uint32_t total() override { return total_; }
 
   numtasks_state& at(Slot slot) { return all_[slot]; }
   Slot root_of(Slot slot) const { return writer_.nodes()[slot].hierarchy; }
 
-  /* After a change of what is set on `top`. */
-  void settle(Slot top) {
-    numtasks_state& root = all_[root_of(top)];
-    root.shares.guarantee = total_of(root);
-    bool wanted = any(root_of(top));
-    bool cut_short = std::exchange(root.changing, 1U) != 0;
-    bool in_force = (root.flags & NUMTASKS_SHARES) != 0 && !cut_short;
-    if (wanted && in_force) {
-      shares::recalculate(*this, top);
-    } else {
-      out_of_force(root_of(top));
-      shares::recalculate(*this, root_of(top));
-      if (wanted) into_force(root_of(top));
-    }
-    store(root.changing, 0U);
+  /* A change of what is set on `top`, and all that follows of it. */
+  void change(Slot top, const Change& set) {
+    Slot root = root_of(top);
+    begin(root);
+    set();
+    total_ = total_of(all_[root]);
+    bool in_force = (all_[root].flags & NUMTASKS_SHARES) != 0;
+    if (in_force && any(root))
+      shares::recalculate(*this, total_ == all_[root].shares.guarantee ? top : root);
+    else
+      anew(root);
+    store(all_[root].changing, 0U);
+  }
+
+  /* Nothing is guaranteed to a container that was removed. */
+  void forsake(Slot slot) {
+    Slot root = root_of(slot);
+    begin(root);
+    shares::forsake(*this, slot);
+    if (!any(root)) anew(root);
+    store(all_[root].changing, 0U);
+  }
+
+  /* After a writer was killed. False: there was nothing to do. */
+  bool mend(Slot root) {
+    if (all_[root].changing == 0 && whole(root)) return false;
+    redo(root);
+    return true;
+  }
+
+  void redo(Slot root) {
+    begin(root);
+    anew(root);
+    store(all_[root].changing, 0U);
   }
 
  private:
   Books(Writer& writer, std::span<numtasks_state> all, Mapping tasks)
       : writer_(writer), all_(all), tasks_(std::move(tasks)) {}
 
-  bool in_use(Slot slot, Slot root) const {
-    const ctn_node& node = writer_.nodes()[slot];
-    return node.hierarchy == root && node.state != CTN_FREE;
+  void begin(Slot root) { store(all_[root].changing, 1U); }
+
+  /* Those in use in the hierarchy, the root first. */
+  std::vector<Slot> slots(Slot root) const {
+    std::vector<Slot> out{root};
+    for (Slot slot = CTN_MAX_HIER; slot < writer_.core().high_slot; slot++)
+      if (const ctn_node& node = writer_.nodes()[slot]; node.hierarchy == root && node.state != CTN_FREE)
+        out.push_back(slot);
+    return out;
   }
+
+  bool removed(Slot slot) const { return writer_.nodes()[slot].state == CTN_REMOVED; }
 
   /* Is there a share or an amount to share in this hierarchy? */
   bool any(Slot root) const {
     if (all_[root].total != 0) return true;
-    for (Slot slot = CTN_MAX_HIER; slot < writer_.core().high_slot; slot++)
-      if (in_use(slot, root) && writer_.nodes()[slot].state == CTN_ACTIVE &&
+    for (Slot slot : slots(root))
+      if (!removed(slot) &&
           (all_[slot].shares.min != CTN_DONT_CARE || all_[slot].shares.max != CTN_DONT_CARE))
         return true;
     return false;
   }
 
+  /* Is each pool what the guarantees make it, and nothing guaranteed to who is not there? */
+  bool whole(Slot root) const {
+    if ((all_[root].flags & NUMTASKS_SHARES) == 0) return true;
+    std::vector<std::uint64_t> given(all_.size());
+    std::vector<Slot> those = slots(root);
+    for (Slot slot : those) {
+      if (slot == root) continue;
+      if (removed(slot) && all_[slot].shares.guarantee != 0) return false;
+      given[all_[slot].parent] += all_[slot].shares.guarantee;
+    }
+    return std::all_of(those.begin(), those.end(), [&](Slot slot) {
+      return share_pool(load(all_[slot].share)) + given[slot] == all_[slot].shares.guarantee;
+    });
+  }
+
+  /* From the settings and the tasks alone. */
+  void anew(Slot root) {
+    total_ = total_of(all_[root]);
+    out_of_force(root);
+    shares::recalculate(*this, root);
+    if (any(root)) into_force(root);
+  }
+
   void flag(Slot root, bool on) {
-    for (Slot slot = 0; slot < writer_.core().high_slot; slot++) {
-      if (slot < CTN_MAX_HIER ? slot != root : !in_use(slot, root)) continue;
+    for (Slot slot : slots(root)) {
       __u32 flags = all_[slot].flags & ~NUMTASKS_SHARES;
       store(all_[slot].flags, on ? flags | NUMTASKS_SHARES : flags);
     }
@@ -110,13 +162,17 @@ class Books final : public shares::Table {
     for (ctn_task& task : tasks_.as<ctn_task>())
       __atomic_fetch_and(&task.numtasks, ~NUMTASKS_SHARED, __ATOMIC_ACQ_REL);
     wait_for_programs(); /* whoever still found the mark gives back now */
-    for (Slot slot = 0; slot < writer_.core().high_slot; slot++)
-      if (slot < CTN_MAX_HIER ? slot == root : in_use(slot, root)) store(all_[slot].share, __u64{0});
+    for (Slot slot : slots(root)) {
+      if (removed(slot)) all_[slot].shares.min = CTN_DONT_CARE;
+      all_[slot].shares.guarantee = 0;
+      store(all_[slot].share, __u64{0});
+    }
   }
 
   Writer& writer_;
   std::span<numtasks_state> all_;
   Mapping tasks_;
+  std::uint32_t total_ = 0;
 };
 
 Error on(const Writer& writer, Slot slot, const Error& error) {
@@ -149,11 +205,14 @@ Result<Change> prepare_shares(Writer& writer, Slot slot, const std::string& text
   if (auto ok = shares::check(books, slot, wanted); !ok) return on(writer, slot, ok.error());
   auto kept = std::make_shared<Books>(std::move(books));
   return Change([kept, slot, wanted] {
-    ctn_shares& shares = kept->shares(slot);
-    shares.min = wanted.min;
-    shares.max = wanted.max;
-    shares.divisor = wanted.divisor;
-    kept->settle(slot);
+    kept->change(slot, [&] {
+      /* In the order that keeps min below max: each store may be the last of this process. */
+      ctn_shares& shares = kept->shares(slot);
+      bool raised = wanted.max > shares.max;
+      store(raised ? shares.max : shares.min, raised ? wanted.max : wanted.min);
+      store(raised ? shares.min : shares.max, raised ? wanted.min : wanted.max);
+      store(shares.divisor, wanted.divisor);
+    });
   });
 }
 
@@ -174,8 +233,9 @@ Result<Change> prepare_total(Writer& writer, Slot slot, const std::string& text)
   CTN_ASSIGN(Books books, Books::open(writer));
   auto kept = std::make_shared<Books>(std::move(books));
   return Change([kept, slot, total] {
-    kept->at(slot).total = total == CTN_UNLIMITED ? 0 : static_cast<__u32>(total);
-    kept->settle(slot);
+    kept->change(slot, [&] {
+      store(kept->at(slot).total, total == CTN_UNLIMITED ? 0 : static_cast<__u32>(total));
+    });
   });
 }
 
@@ -184,20 +244,18 @@ void give_shares_back(Writer& writer, Slot slot) {
   if (!books) return; /* only with the pins of another version, which open() refuses */
   const ctn_shares& own = books->shares(slot);
   if (own.min == CTN_DONT_CARE && own.max == CTN_DONT_CARE) return;
-  if ((books->at(slot).flags & NUMTASKS_SHARES) == 0) return;
-  shares::forsake(*books, slot);
-  books->settle(books->parent(slot));
+  books->forsake(slot);
 }
 
-Result<std::vector<std::string>> repair_shares(Writer& writer) {
+Result<bool> mend_shares(Writer& writer) {
   CTN_ASSIGN(Books books, Books::open(writer));
-  Slot root = writer.core().bound[CTN_NUMTASKS] - 1U;
-  std::vector<std::string> mended;
-  if (books.at(root).changing == 0) return mended;
-  books.settle(root);
-  mended.push_back(fmt::format("entered all tasks in the shares of {} anew, a change of which was cut short",
-                               tree::address_of(writer, root)));
-  return mended;
+  return books.mend(writer.core().bound[CTN_NUMTASKS] - 1U);
+}
+
+Result<void> redo_shares(Writer& writer) {
+  CTN_ASSIGN(Books books, Books::open(writer));
+  books.redo(writer.core().bound[CTN_NUMTASKS] - 1U);
+  return {};
 }
 
 }  // namespace ctnbpf::numtasks

@@ -65,35 +65,56 @@ Amounts in_force(Table& table, Slot slot) {
   }
 }
 
-struct Pool {
-  Slot slot;
-  std::uint32_t size;
-};
-
-/* Guarantees and ceilings of all below `slot`, whose own are known; pools of it and all below. */
-void divide(Table& table, Slot slot, Amounts own, std::vector<Pool>& pools) {
-  std::vector<std::pair<Slot, Amounts>> todo{{slot, own}};
-  while (!todo.empty()) {
-    auto [at, its] = todo.back();
-    todo.pop_back();
-    std::uint32_t given = 0;
-    for (Slot child : table.children(at)) {
-      ctn_shares& shares = table.shares(child);
-      Amounts part_of = amounts(shares, its, divisor_of(table.shares(at)));
-      std::uint32_t ceiling = shares.max == CTN_DONT_CARE ? CTN_DONT_CARE : part_of.ceiling;
-      shares.guarantee = part_of.guarantee;
-      if (std::exchange(shares.ceiling, ceiling) != ceiling) table.ceiling_changed(child);
-      given += part_of.guarantee;
-      todo.emplace_back(child, part_of);
-    }
-    pools.push_back({at, its.guarantee - std::min(its.guarantee, given)});
-  }
+/* Changes usage and pool of a word in one step; returns by how much `borrowed` changed. */
+std::int64_t change(__u64& word, std::int64_t usage, std::int64_t pool) {
+  __u64 old = __atomic_load_n(&word, __ATOMIC_ACQUIRE);
+  __u64 next = 0;
+  do next = share_word(share_usage(old) + usage, share_pool(old) + pool);
+  while (!__atomic_compare_exchange_n(&word, &old, next, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+  return share_borrowed(next) - share_borrowed(old);
 }
 
-void set_pools(Table& table, const std::vector<Pool>& pools) {
-  for (bool shrink : {true, false})
-    for (const Pool& pool : pools)
-      if ((pool.size < share_pool(table.word(pool.slot))) == shrink) set_pool(table, pool.slot, pool.size);
+/* Makes a container's guarantee `amount`, out of its parent's pool or into it.
+ *
+ * The child will borrow less with a larger pool, and more with a smaller one. The parent's word takes
+ * that together with its own change, so at no moment is its pool too small for what is in it: nobody is
+ * refused what was guaranteed before and after. What the child does between the two steps is entered
+ * after them. */
+void set_guarantee(Table& table, Slot slot, std::uint32_t amount) {
+  std::uint32_t& guarantee = table.shares(slot).guarantee;
+  std::int64_t more = std::int64_t{amount} - std::exchange(guarantee, amount);
+  Slot parent = table.parent(slot);
+  __u64& word = table.word(slot);
+  if (parent == slot) {
+    change(word, 0, more);
+    return;
+  }
+  __u64 expected = __atomic_load_n(&word, __ATOMIC_ACQUIRE);
+  std::int64_t lent = change(expected, 0, more);
+  std::int64_t above = change(table.word(parent), lent, -more);
+  if (table.parent(parent) != parent) charge(table, table.parent(parent), above);
+  charge(table, parent, change(word, 0, more) - lent);
+}
+
+/* What a container is to have. */
+struct Target {
+  Slot slot;
+  Amounts amounts;
+};
+
+/* `top`, whose amounts are known, and all below it: parents before their children. Sets the ceilings. */
+std::vector<Target> divide(Table& table, Slot top, Amounts its) {
+  std::vector<Target> targets{{top, its}};
+  for (std::size_t i = 0; i < targets.size(); i++) {
+    Target at = targets[i];
+    for (Slot child : table.children(at.slot)) {
+      const ctn_shares& shares = table.shares(child);
+      Amounts part_of = amounts(shares, at.amounts, divisor_of(table.shares(at.slot)));
+      table.set_ceiling(child, shares.max == CTN_DONT_CARE ? CTN_DONT_CARE : part_of.ceiling);
+      targets.push_back({child, part_of});
+    }
+  }
+  return targets;
 }
 
 }  // namespace
@@ -158,47 +179,32 @@ Result<void> check(Table& table, Slot slot, const ctn_shares& wanted) {
 }
 
 void charge(Table& table, Slot slot, std::int64_t delta) {
-  for (;; slot = table.parent(slot)) {
+  for (; delta != 0; slot = table.parent(slot)) {
     delta = share_add(&table.word(slot), delta);
-    if (delta == 0 || table.parent(slot) == slot) return;
+    if (table.parent(slot) == slot) return;
   }
-}
-
-void set_pool(Table& table, Slot slot, std::uint32_t pool) {
-  __u64& word = table.word(slot);
-  __u64 old = __atomic_load_n(&word, __ATOMIC_ACQUIRE);
-  __u64 next = 0;
-  do next = (old & ~__u64{0xffffffff}) | pool;
-  while (!__atomic_compare_exchange_n(&word, &old, next, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
-  std::int64_t more = share_borrowed(next) - share_borrowed(old);
-  if (more != 0 && table.parent(slot) != slot) charge(table, table.parent(slot), more);
 }
 
 void recalculate(Table& table, Slot top) {
   Slot parent = table.parent(top);
-  std::vector<Pool> pools;
-  if (parent == top) {
-    divide(table, top, in_force(table, top), pools);
-  } else {
-    Amounts above = in_force(table, parent);
-    ctn_shares& own = table.shares(top);
-    Amounts its = amounts(own, above, divisor_of(table.shares(parent)));
-    std::uint32_t ceiling = own.max == CTN_DONT_CARE ? CTN_DONT_CARE : its.ceiling;
-    own.guarantee = its.guarantee;
-    if (std::exchange(own.ceiling, ceiling) != ceiling) table.ceiling_changed(top);
-    std::uint32_t given = 0;
-    for (Slot child : table.children(parent)) given += table.shares(child).guarantee;
-    pools.push_back({parent, above.guarantee - std::min(above.guarantee, given)});
-    divide(table, top, its, pools);
+  Amounts its{table.total(), table.total()};
+  if (parent != top) {
+    const ctn_shares& own = table.shares(top);
+    its = amounts(own, in_force(table, parent), divisor_of(table.shares(parent)));
+    table.set_ceiling(top, own.max == CTN_DONT_CARE ? CTN_DONT_CARE : its.ceiling);
   }
-  set_pools(table, pools);
+  std::vector<Target> targets = divide(table, top, its);
+  for (auto at = targets.rbegin(); at != targets.rend(); ++at)
+    if (at->amounts.guarantee < table.shares(at->slot).guarantee)
+      set_guarantee(table, at->slot, at->amounts.guarantee);
+  for (const Target& at : targets)
+    if (at.amounts.guarantee > table.shares(at.slot).guarantee)
+      set_guarantee(table, at.slot, at.amounts.guarantee);
 }
 
 void forsake(Table& table, Slot slot) {
   table.shares(slot).min = CTN_DONT_CARE;
-  table.shares(slot).guarantee = 0;
-  set_pool(table, slot, 0);
-  recalculate(table, table.parent(slot));
+  set_guarantee(table, slot, 0);
 }
 
 }  // namespace ctnbpf::shares

@@ -36,8 +36,10 @@ class Table {
   virtual Slot parent(Slot slot) = 0;
   /* Those in the tree; a removed one has nothing guaranteed any more. */
   virtual std::vector<Slot> children(Slot slot) = 0;
-  /* shares(slot).ceiling has another value now. */
-  virtual void ceiling_changed(Slot slot) = 0;
+  /* Stores shares(slot).ceiling and what follows of it. */
+  virtual void set_ceiling(Slot slot, std::uint32_t ceiling) = 0;
+  /* The amount to divide: what the root is to have. */
+  virtual std::uint32_t total() = 0;
 };
 
 /* "min_shares=30,max_shares=dontcare,child_shares_divisor=100" */
@@ -54,14 +56,11 @@ Result<void> check(Table& table, Slot slot, const ctn_shares& wanted);
 Amounts amounts(const ctn_shares& own, Amounts parent, std::uint32_t divisor);
 std::uint32_t divisor_of(const ctn_shares& shares);
 
-/* Makes the amounts and pools of `top` and all below anew, and its parent's pool. Pools that shrink
- * do so first: so what is guaranteed is at no moment lent out as well. */
+/* Makes the amounts of `top` and all below anew, and the pools with them. What shrinks does so first,
+ * from the leaves up, then what grows, from the top down: so a pool never gives what it has not. */
 void recalculate(Table& table, Slot top);
 /* Nothing is guaranteed to a container that was removed; what it holds is borrowed from now on. */
 void forsake(Table& table, Slot slot);
-
-/* Gives a container another pool, and its parents what it borrows more or less. */
-void set_pool(Table& table, Slot slot, std::uint32_t pool);
 /* Charges `delta` to a container by force, up the tree. */
 void charge(Table& table, Slot slot, std::int64_t delta);
 

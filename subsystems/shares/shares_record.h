@@ -7,16 +7,22 @@
  *     borrowed(c) = max(0, usage(c) - pool(c))
  *     usage(c)    = own(c) + sum of borrowed(child)
  *
- * So a charge ends at the first level whose pool has room, and what reaches the root's pool is
- * refused when that is full. Usage and pool are halves of one word: each atomic change of it sees a
- * consistent pair, and whatever `borrowed` changes by is handed to the parent. Nobody has to remember
- * how a charge was made; it is given back by the same rule. When all that is under way has arrived,
- * the two equations hold at every level, however charges and changes of guarantees interleaved. */
+ * So a charge ends at the first level whose pool has room, and where not even the root's has any it
+ * is refused. Usage and pool are halves of one word: each atomic change of it sees a consistent pair,
+ * and whatever `borrowed` changes by is handed to the parent. Nobody has to remember how a charge was
+ * made; it is given back by the same rule. When all that is under way has arrived, the two equations
+ * hold at every level, however charges and changes of guarantees interleaved.
+ *
+ * Who may be refused first takes one where there is room, by compare-and-swap, and then enters the
+ * charge from below; should a level in between have got room meanwhile, what was taken is given back
+ * (`numtasks_borrow` is the kernel's side of it). So a refused charge writes nothing, and no pool ever
+ * looks fuller than those who were let in make it. */
 #ifndef CTNBPF_SUBSYSTEMS_SHARES_RECORD_H
 #define CTNBPF_SUBSYSTEMS_SHARES_RECORD_H
 
 #include <linux/types.h>
 
+#define CTN_ONE_SHARE (1ULL << 32) /* of usage, in a word */
 #define CTN_DONT_CARE (~0U) /* as a share: no guarantee, no ceiling; as an amount: no ceiling */
 #define CTN_SHARES_DIVISOR 100
 #define CTN_SHARES_HIGHEST 4194304U /* of shares, divisors and amounts */
@@ -40,6 +46,15 @@ static inline __attribute__((always_inline)) __u32 share_pool(__u64 word) { retu
 static inline __attribute__((always_inline)) __s64 share_borrowed(__u64 word) {
   __s64 over = (__s64)share_usage(word) - (__s64)share_pool(word);
   return over > 0 ? over : 0;
+}
+
+static inline __attribute__((always_inline)) __u64 share_word(__s64 usage, __s64 pool) {
+  return ((__u64)usage << 32) | (__u32)(pool > 0 ? pool : 0);
+}
+
+/* May one more be charged without borrowing? */
+static inline __attribute__((always_inline)) int share_has_room(__u64 word) {
+  return (__s64)share_usage(word) < (__s64)share_pool(word);
 }
 
 /* Changes the usage by `delta`; returns by how much `borrowed` changed, which is for the parent. */

@@ -16,7 +16,7 @@ class Memory final : public Table {
  public:
   explicit Memory(std::uint32_t total) {
     add(0, 0);
-    nodes_[0].shares.guarantee = total;
+    total_ = total;
   }
   Slot add(Slot slot, Slot parent, ctn_shares its = none()) {
     nodes_[slot] = {its, 0, parent, true};
@@ -36,7 +36,8 @@ class Memory final : public Table {
       if (number != slot && node.parent == slot && node.there) out.push_back(number);
     return out;
   }
-  void ceiling_changed(Slot slot) override { told.push_back(slot); }
+  void set_ceiling(Slot slot, std::uint32_t ceiling) override { nodes_[slot].shares.ceiling = ceiling; }
+  std::uint32_t total() override { return total_; }
   void remove(Slot slot) { nodes_[slot].there = false; }
 
   std::uint32_t guarantee(Slot slot) { return nodes_[slot].shares.guarantee; }
@@ -44,20 +45,25 @@ class Memory final : public Table {
   std::uint32_t pool(Slot slot) { return share_pool(nodes_[slot].word); }
   std::int32_t usage(Slot slot) { return share_usage(nodes_[slot].word); }
 
-  /* What a fork in the kernel does: up to the first level with room; taken back if the root has none. */
+  /* What a fork in the kernel does. */
   bool fork(Slot slot) {
-    std::int64_t delta = 1;
-    for (Slot at = slot;; at = parent(at)) {
-      delta = share_add(&word(at), delta);
-      if (delta == 0) return true;
-      if (at == 0) break;
+    Slot lender = slot;
+    for (;;) {
+      __u64 old = __atomic_load_n(&word(lender), __ATOMIC_ACQUIRE);
+      if (share_has_room(old)) {
+        if (__sync_bool_compare_and_swap(&word(lender), old, old + CTN_ONE_SHARE)) break;
+      } else if (lender == 0) {
+        return false;
+      } else {
+        lender = parent(lender);
+      }
     }
-    charge(*this, slot, -1);
-    return false;
+    Slot at = slot;
+    while (at != lender && share_add(&word(at), 1) != 0) at = parent(at);
+    if (at != lender) charge(*this, lender, -1);
+    return true;
   }
   void exit(Slot slot) { charge(*this, slot, -1); }
-
-  std::vector<Slot> told;
 
  private:
   struct Node {
@@ -67,6 +73,7 @@ class Memory final : public Table {
     bool there;
   };
   std::map<Slot, Node> nodes_;
+  std::uint32_t total_ = 0;
 };
 
 TEST(Shares, AmountsAreFlooredPartsOfTheParents) {
@@ -110,7 +117,6 @@ TEST(Shares, ATreeWorkedByHand) {
   EXPECT_EQ(tree.pool(1), 160u);
   EXPECT_EQ(tree.pool(2), 250u);
   EXPECT_EQ(tree.pool(4), 40u);
-  EXPECT_EQ(tree.told, (std::vector<Slot>{1, 6, 4, 5}));
   tree.shares(1).min = 20; /* all below it follow */
   recalculate(tree, 1);
   EXPECT_EQ(tree.guarantee(5), 20u);
@@ -199,6 +205,50 @@ TEST(Shares, AChangeDrainsByRefusingToLend) {
   for (int i = 0; i < 4; i++) tree.exit(1);
   EXPECT_EQ(tree.usage(0), 6);
   EXPECT_EQ(tree.pool(0), 10u);
+}
+
+/* /1 is guaranteed 10 and needs 4 for itself; /2 below it holds up to 6, guaranteed or borrowed, as its
+ * share goes up and down; everybody else wants all there is. Whoever is guaranteed is never refused. */
+TEST(Shares, NobodyGuaranteedIsRefusedWhileSharesChange) {
+  Memory tree(20);
+  tree.add(1, 0, Memory::of(50));
+  tree.add(2, 1, Memory::of(60));
+  tree.add(3, 0);
+  tree.add(4, 0, Memory::of(20));
+  recalculate(tree, 0);
+  std::atomic<bool> stop{false};
+  std::atomic<int> refused{0};
+  std::atomic<long> rounds{0};
+  auto need = [&](Slot slot, int count) {
+    for (; !stop; rounds++) {
+      int got = 0;
+      while (got < count && tree.fork(slot)) got++;
+      if (got < count) refused++;
+      while (got-- > 0) tree.exit(slot);
+    }
+  };
+  std::thread own(need, 1, 4);
+  std::thread child(need, 2, 6);
+  std::thread greedy([&] {
+    while (!stop) {
+      int got = 0;
+      while (!stop && got < 10 && tree.fork(3)) got++;
+      while (got-- > 0) tree.exit(3);
+    }
+  });
+  std::mt19937 random(5);
+  for (int i = 0; i < 20000 || rounds < 1000; i++) {
+    tree.shares(2).min = random() % 61;
+    recalculate(tree, 2);
+    tree.shares(4).min = random() % 30;
+    recalculate(tree, 4);
+  }
+  stop = true;
+  own.join();
+  child.join();
+  greedy.join();
+  EXPECT_EQ(refused, 0) << "of " << rounds;
+  for (Slot slot : {0u, 1u, 2u, 3u, 4u}) EXPECT_EQ(tree.usage(slot), 0) << slot;
 }
 
 /* Forks and exits everywhere, while guarantees change: when all is quiet each word is what a recount

@@ -1,81 +1,12 @@
-/* Shares over real forks: the promises of subsystems/numtasks/numtasks.cpp about them. Words and pools
- * are compared with a recount over all tasks at the end of each test (fsck in TearDown). */
-#include <signal.h>
-#include <sys/wait.h>
+/* Shares over real forks: the promises of subsystems/numtasks/numtasks.cpp about them. */
 #include <unistd.h>
 
-#include "ctnbpf/events.h"
-#include "ctnbpf/fsck.h"
-#include "kernel_test.h"
-#include "numtasks/numtasks.h"
-#include "workload.h"
+#include <algorithm>
+
+#include "shares_fixture.h"
 
 namespace ctnbpf::test {
 namespace {
-
-int storm_seconds() {
-  const char* text = std::getenv("CTNBPF_STORM_SECONDS");
-  return text != nullptr ? std::atoi(text) : 4;
-}
-
-class Shares : public KernelTest {
- protected:
-  void SetUp() override {
-    KernelTest::SetUp();
-    if (!IsSkipped()) need_level(CTN_LEVEL_FALLBACK);
-  }
-
-  /* The error of one setting, or none. */
-  Result<void> try_set(const std::string& address, const std::string& setting) {
-    auto writer = Writer::open(pins());
-    if (!writer) return writer.error();
-    auto slot = tree::find(*writer, address);
-    if (!slot) return slot.error();
-    return set_attributes(*writer, *slot, {setting}, false);
-  }
-
-  std::vector<std::string> problems() {
-    auto writer = Writer::open(pins());
-    EXPECT_TRUE(writer.has_value());
-    auto report = fsck(*writer, false);
-    EXPECT_TRUE(report.has_value());
-    return report->problems;
-  }
-
-  /* Starts `count` sleepers and their parent in `address`, and waits until all are there. */
-  Background hold(const std::string& address, int count) {
-    std::array<int, 2> out = {};
-    EXPECT_EQ(::pipe(out.data()), 0);
-    Background child = start_in(address, [&] {
-      Sleepers some(count - 1);
-      char ok = some.count() == count - 1 ? 'y' : 'n';
-      (void)!::write(out[1], &ok, 1);
-      for (;;) ::pause();
-      return 0;
-    });
-    char told = 0;
-    EXPECT_EQ(::read(out[0], &told, 1), 1);
-    EXPECT_EQ(told, 'y') << address << " cannot have " << count;
-    ::close(out[0]);
-    ::close(out[1]);
-    return child;
-  }
-
-  /* How many tasks `address` can have, the first one included, until a fork fails with EAGAIN. */
-  int fill(const std::string& address, int most = 60) {
-    return start_in(address, [&] {
-             Sleepers some(most);
-             return some.failed() == 0 || some.failed() == EAGAIN ? some.count() + 1 : 255;
-           }).wait();
-  }
-
-  void thirty_thirty_none() {
-    set("default:/", {"numtasks.total_numtasks=20"});
-    create("default:/a", {"numtasks.shares=min_shares=30"});
-    create("default:/b", {"numtasks.shares=min_shares=30"});
-    create("default:/c");
-  }
-};
 
 TEST_F(Shares, TheThirdGetsWhatIsLeftAndTheOthersTheirGuarantee) {
   thirty_thirty_none();
@@ -92,35 +23,24 @@ TEST_F(Shares, TheThirdGetsWhatIsLeftAndTheOthersTheirGuarantee) {
   EXPECT_EQ(number("default:/c", "numtasks.events"), 0u);
 }
 
+/* In any order of arrival. */
+TEST_F(Shares, WhoeverComesFirst) {
+  thirty_thirty_none();
+  std::vector<std::pair<std::string, int>> all = {
+      {"default:/a", 6}, {"default:/b", 6}, {"default:/c", 8}};
+  do {
+    std::vector<Background> there;
+    for (const auto& [address, count] : all) there.push_back(hold(address, count));
+    EXPECT_EQ(number("default:/", "numtasks.borrowed"), 8u);
+    there.clear();
+    ASSERT_TRUE(eventually([&] { return number("default:/", "numtasks.borrowed") == 0; }));
+  } while (std::next_permutation(all.begin(), all.end()));
+}
+
 TEST_F(Shares, OneBorrowsWhatTheOthersDoNotNeedToHave) {
   thirty_thirty_none();
   EXPECT_EQ(fill("default:/a"), 14) << "its 6 and the 8 of nobody";
   EXPECT_EQ(fill("default:/b"), 14);
-}
-
-/* A bomb in the third while the others come and go: whoever is guaranteed is never refused. */
-TEST_F(Shares, AGuaranteeHoldsInAStorm) {
-  thirty_thirty_none();
-  Background bomb = start_in("default:/c", [] {
-    fork_bomb(3, storm_seconds());
-    return 0;
-  });
-  auto reach = [] {
-    time_t end = ::time(nullptr) + storm_seconds();
-    int rounds = 0;
-    for (; ::time(nullptr) < end; rounds++)
-      if (Sleepers some(5); some.count() != 5) return 1;
-    return rounds > 0 ? 0 : 2;
-  };
-  Background one = start_in("default:/a", reach);
-  Background two = start_in("default:/b", reach);
-  EXPECT_EQ(one.wait(), 0);
-  EXPECT_EQ(two.wait(), 0);
-  bomb.wait();
-  EXPECT_LE(number("default:/c", "numtasks.peak"), 8u);
-  EXPECT_GE(number("default:/c", "numtasks.peak"), 7u);
-  EXPECT_EQ(number("default:/a", "numtasks.failcnt"), 0u);
-  EXPECT_EQ(number("default:/b", "numtasks.failcnt"), 0u);
 }
 
 TEST_F(Shares, CeilingsBindAsLimitsDo) {
@@ -162,7 +82,8 @@ TEST_F(Shares, ComeIntoForceUnderRunningTasks) {
   EXPECT_EQ(number("default:/a", "numtasks.borrowed"), 8u);
   EXPECT_EQ(fill("default:/b"), 2);
   set("default:/b", {"numtasks.shares=min_shares=40"});
-  EXPECT_EQ(fill("default:/b"), 4) << "8 run, and 4 are guaranteed: more than the total, until they drain";
+  EXPECT_EQ(fill("default:/b"), 4)
+      << "8 run, and 4 are guaranteed: more than the total, until they drain";
   EXPECT_TRUE(problems().empty());
   set("default:/b", {"numtasks.shares=min_shares=dontcare"});
   set("default:/", {"numtasks.total_numtasks=max"});
@@ -213,9 +134,10 @@ TEST_F(Shares, ARemovedChildsMinGoesBack) {
   auto refused = try_set("default:/c", "numtasks.shares=min_shares=50");
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().code, EINVAL);
-  EXPECT_NE(refused.error().what.find("min_shares 50 and the 60 of its siblings exceed the parent's "
-                                      "child_shares_divisor 100"),
-            std::string::npos)
+  EXPECT_NE(
+      refused.error().what.find("min_shares 50 and the 60 of its siblings exceed the parent's "
+                                "child_shares_divisor 100"),
+      std::string::npos)
       << refused.error().what;
   {
     auto writer = Writer::open(pins());
@@ -240,8 +162,9 @@ TEST_F(Shares, ALingeringContainersTasksAreBorrowed) {
 TEST_F(Shares, RulesAreEinvalAndChangeNothing) {
   create("default:/a", {"numtasks.shares=min_shares=30,max_shares=50"});
   create("default:/a/b", {"numtasks.shares=min_shares=70"});
-  for (const char* bad : {"min_shares=60", "max_shares=101", "max_shares=29", "child_shares_divisor=69", "nonsense",
-                          "child_shares_divisor=0", "min_shares=x"}) {
+  for (const char* bad :
+       {"min_shares=60", "max_shares=101", "max_shares=29", "child_shares_divisor=69", "nonsense",
+        "child_shares_divisor=0", "min_shares=x"}) {
     auto ok = try_set("default:/a", std::string("numtasks.shares=") + bad);
     ASSERT_FALSE(ok.has_value()) << bad;
     EXPECT_EQ(ok.error().code, EINVAL) << bad;
@@ -258,7 +181,8 @@ TEST_F(Shares, ADeepTreeBorrowsThroughEveryLevel) {
   std::string path = "default:";
   for (int depth = 1; depth <= 200; depth++) {
     path += "/d";
-    create(path, depth % 40 == 0 ? std::vector<std::string>{"numtasks.shares=min_shares=50"} : std::vector<std::string>{});
+    create(path, depth % 40 == 0 ? std::vector<std::string>{"numtasks.shares=min_shares=50"}
+                                 : std::vector<std::string>{});
   }
   EXPECT_EQ(fill(path), 10);
   EXPECT_TRUE(eventually([&] { return number("default:/", "numtasks.borrowed") == 0; }));
@@ -266,71 +190,48 @@ TEST_F(Shares, ADeepTreeBorrowsThroughEveryLevel) {
   EXPECT_EQ(fill(path), 7);
 }
 
-/* Forks, exits, moves and changes of every share at once: then no word is off by one. */
-TEST_F(Shares, NothingIsLostInAStormOfEverything) {
-  set("default:/", {"numtasks.total_numtasks=24"});
-  create("default:/a", {"numtasks.shares=min_shares=40"});
-  create("default:/a/x", {"numtasks.shares=min_shares=50"});
-  create("default:/b");
-  const char* places[] = {"default:/a", "default:/a/x", "default:/b"};
-  std::vector<Background> forkers;
-  for (int i = 0; i < 6; i++)
-    forkers.push_back(start_in(places[i % 3], [] {
-      time_t end = ::time(nullptr) + storm_seconds();
-      while (::time(nullptr) < end) Sleepers some(4);
-      return 0;
-    }));
-  time_t end = ::time(nullptr) + storm_seconds();
-  for (unsigned i = 0; ::time(nullptr) < end; i++) {
+/* Who guaranteed nothing and rates nothing pays nothing: the flags that say otherwise are gone. */
+TEST_F(Shares, NothingStaysInForceThatIsNotSet) {
+  create("default:/a");
+  create("default:/a/b");
+  auto flags = [&](const std::string& address) {
+    State now = state();
+    return (*now.records<numtasks_state>("numtasks"))[slot(address)].flags;
+  };
+  set("default:/a", {"numtasks.shares=min_shares=5", "numtasks.forkrate=9"});
+  create("default:/a/c");
+  EXPECT_EQ(flags("default:/a/b"), NUMTASKS_SHARES | NUMTASKS_RATED);
+  EXPECT_EQ(flags("default:/a/c"), NUMTASKS_SHARES | NUMTASKS_RATED);
+  set("default:/a", {"numtasks.forkrate=max"});
+  EXPECT_EQ(flags("default:/a/b"), NUMTASKS_SHARES);
+  set("default:/a", {"numtasks.shares=min_shares=dontcare"});
+  for (const char* one : {"default:/a", "default:/a/b", "default:/a/c"})
+    EXPECT_EQ(flags(one), 0u) << one;
+  create("default:/d", {"numtasks.shares=max_shares=5"});
+  EXPECT_EQ(flags("default:/a"), NUMTASKS_SHARES);
+  {
     auto writer = Writer::open(pins());
-    ASSERT_TRUE(writer.has_value()) << writer.error().what;
-    auto to = tree::find(*writer, places[i % 3]);
-    (void)attach(*writer, *to, forkers[i * 7 % forkers.size()].pid(), false);
-    std::vector<std::string> shares = {"numtasks.shares=min_shares=" + std::to_string(i * 13 % 60)};
-    ASSERT_TRUE(set_attributes(*writer, *tree::find(*writer, places[i % 2]), shares, false).has_value());
-    if (i % 16 == 15) { /* out of force and in again */
-      for (const char* place : places)
-        ASSERT_TRUE(set_attributes(*writer, *tree::find(*writer, place), {"numtasks.shares=min_shares=dontcare"},
-                                   false)
-                        .has_value());
-      Slot root = 0;
-      ASSERT_TRUE(set_attributes(*writer, root, {"numtasks.total_numtasks=max"}, false).has_value());
-      ASSERT_TRUE(set_attributes(*writer, root, {"numtasks.total_numtasks=24"}, false).has_value());
-    }
-    if (i % 8 == 0) {
-      auto extra = tree::create(*writer, *to, "extra");
-      ASSERT_TRUE(extra.has_value());
-      (void)attach(*writer, *extra, forkers[i % forkers.size()].pid(), false);
-      ASSERT_TRUE(tree::remove(*writer, *extra, true).has_value());
-    }
+    ASSERT_TRUE(tree::remove(*writer, *tree::find(*writer, "default:/d"), false).has_value());
   }
-  for (const std::string& one : problems()) ADD_FAILURE() << one;
-  for (Background& one : forkers) one.wait();
-  for (const char* place : places)
-    EXPECT_TRUE(eventually([&] { return number(place, "numtasks.current") == 0; })) << place;
-  EXPECT_TRUE(eventually([&] { return number("default:/", "numtasks.borrowed") == 0; }));
-  EXPECT_EQ(number("default:/a", "numtasks.borrowed"), 0u);
+  EXPECT_EQ(flags("default:/a"), 0u);
 }
 
-/* A writer that died between two stores: fsck sees it, --repair makes the words anew. */
-TEST_F(Shares, AChangeCutShortIsSeenAndRepaired) {
+/* To another container of the same hierarchy that has to borrow what was guaranteed before. */
+TEST_F(Shares, WithinLimitsAsksWhatAMoveWouldBorrow) {
   thirty_thirty_none();
-  Background some = hold("default:/c", 5);
-  {
-    auto writer = Writer::open(pins());
-    auto all = writer->records<numtasks_state>("numtasks");
-    store((*all)[0].changing, 1U);
-    store((*all)[*tree::find(*writer, "default:/c")].share, __u64{7} << 32);
-  }
-  EXPECT_FALSE(problems().empty());
-  {
-    auto writer = Writer::open(pins());
-    auto report = fsck(*writer, true);
-    ASSERT_TRUE(report.has_value());
-    EXPECT_FALSE(report->repaired.empty());
-  }
-  EXPECT_TRUE(problems().empty());
-  EXPECT_EQ(number("default:/c", "numtasks.borrowed"), 5u);
+  Background full = hold("default:/c", 8);
+  Background one = start_in("default:/a", [] { return ::pause(); });
+  auto writer = Writer::open(pins());
+  ASSERT_TRUE(writer.has_value());
+  auto refused =
+      attach(*writer, *tree::find(*writer, "default:/c"), one.pid(), false, Limits::kWithin);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code, EAGAIN);
+  EXPECT_NE(refused.error().what.find("numtasks.total_numtasks of default:/"), std::string::npos)
+      << refused.error().what;
+  EXPECT_TRUE(attach(*writer, *tree::find(*writer, "default:/b"), one.pid(), false, Limits::kWithin)
+                  .has_value())
+      << "guaranteed there as well";
 }
 
 }  // namespace
