@@ -330,7 +330,7 @@ TEST_F(Numtasks, StatsSayItAll) {
 /* CTNBPF_DRIFT_FORKS=100000 for the long form. */
 TEST_F(NumtasksLimit, NoDriftAfterManyForksUnderMoves) {
   const char* text = std::getenv("CTNBPF_DRIFT_FORKS");
-  long forks = text != nullptr ? std::atol(text) : 4000;
+  long forks = text != nullptr ? std::atol(text) : 2000;
   create("default:/a", {"numtasks.limit=12"});
   create("default:/a/x");
   create("default:/a/y", {"numtasks.limit=7"});

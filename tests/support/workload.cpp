@@ -11,10 +11,12 @@
 namespace ctnbpf::test {
 
 Sleepers::Sleepers(int most) {
+  pid_t parent = ::getpid();
   while (count() < most) {
     pid_t pid = ::fork();
     if (pid == 0) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      if (::getppid() != parent) ::_exit(0); /* it died before this was asked for */
       for (;;) ::pause();
     }
     if (pid < 0) {
