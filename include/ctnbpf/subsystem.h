@@ -49,11 +49,13 @@ struct Figures {
 
 /* What stands between a container and one thing more of a kind, for `explain`. */
 struct Bound {
-  std::string what; /* "numtasks.limit" */
-  Slot on;          /* the container that has it */
+  std::string resource; /* of what: "tasks", "files" */
+  std::string what;     /* "numtasks.limit" */
+  Slot on;              /* the container that has it */
   std::uint64_t used = 0;
   std::uint64_t most = 0;
   std::uint64_t left = 0; /* how many more; may be more than most - used, where some need not count */
+  bool spares_admin = false; /* does not bind a task with CAP_SYS_ADMIN */
 };
 
 struct Subsystem {

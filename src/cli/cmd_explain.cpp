@@ -1,5 +1,6 @@
 /* explain */
 #include <fmt/format.h>
+#include <linux/capability.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -19,6 +20,7 @@ namespace {
 
 /* A bound on the task, ours or the kernel's. */
 struct Line {
+  std::string resource;
   std::string what;
   std::string on;
   std::uint64_t used;
@@ -37,7 +39,7 @@ std::optional<std::uint64_t> number_in(const std::string& path) {
 
 void add_kernel(std::vector<Line>& lines, const std::string& what, const std::string& on, std::uint64_t used,
                 std::optional<std::uint64_t> most) {
-  if (most) lines.push_back({what, on, used, *most, room(used, *most)});
+  if (most) lines.push_back({"tasks", what, on, used, *most, room(used, *most)});
 }
 
 /* pids.max of the task's control group and of those above: "max" is no number and no bound. */
@@ -59,17 +61,29 @@ void add_cgroups(std::vector<Line>& lines, std::uint32_t pid) {
   }
 }
 
-/* Soft limit on the tasks of the task's user; 0 (root) is exempt. */
+/* Of capabilities in effect. */
+std::uint64_t capabilities_of(std::uint32_t tid) {
+  std::ifstream file(fmt::format("/proc/{}/status", tid));
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with("CapEff:")) return std::strtoull(line.c_str() + 7, nullptr, 16);
+  return 0;
+}
+
+constexpr std::uint64_t kAdmin = 1ULL << CAP_SYS_ADMIN;
+
+/* Soft limit on the tasks of the task's user; root and the capable are exempt. */
 void add_rlimit(std::vector<Line>& lines, const ctn_walk_task& task, const std::vector<ctn_walk_task>& all) {
   rlimit limit = {};
   if (task.uid == 0 || ::prlimit(static_cast<pid_t>(task.tgid), RLIMIT_NPROC, nullptr, &limit) != 0) return;
   if (limit.rlim_cur == RLIM_INFINITY) return;
+  if ((capabilities_of(task.tid) & (kAdmin | 1ULL << CAP_SYS_RESOURCE)) != 0) return;
   auto used = static_cast<std::uint64_t>(
       std::count_if(all.begin(), all.end(), [&](const ctn_walk_task& one) { return one.uid == task.uid; }));
   add_kernel(lines, "RLIMIT_NPROC", fmt::format("uid {}", task.uid), used, limit.rlim_cur);
 }
 
 Result<void> add_own(std::vector<Line>& lines, const State& state, const ctn_walk_task& task) {
+  bool admin = (capabilities_of(task.tid) & kAdmin) != 0;
   for (std::uint32_t h = 0; h < CTN_MAX_HIER; h++) {
     if (!tree::hierarchy_active(state, h)) continue;
     Slot slot = container_of(task, h);
@@ -78,7 +92,9 @@ Result<void> add_own(std::vector<Line>& lines, const State& state, const ctn_wal
       if (subsystem->bounds == nullptr) continue;
       CTN_ASSIGN(auto bounds, subsystem->bounds(state, slot));
       for (const Bound& one : bounds)
-        lines.push_back({one.what, tree::address_of(state, one.on), one.used, one.most, one.left});
+        if (!admin || !one.spares_admin)
+          lines.push_back(
+              {one.resource, one.what, tree::address_of(state, one.on), one.used, one.most, one.left});
     }
   }
   return {};
@@ -92,25 +108,31 @@ Result<ctn_walk_task> find_task(const std::vector<ctn_walk_task>& all, std::uint
   return *found;
 }
 
+/* The first of those of its resource that leave least. */
+bool nearest(const std::vector<Line>& lines, const Line& line) {
+  return std::none_of(lines.begin(), lines.end(), [&](const Line& other) {
+    return other.resource == line.resource && (other.left < line.left || (other.left == line.left && &other < &line));
+  });
+}
+
 void print(const Context& context, const ctn_walk_task& task, const std::vector<Line>& lines) {
   std::string comm(task.comm, ::strnlen(task.comm, sizeof(task.comm)));
-  auto nearest = std::min_element(lines.begin(), lines.end(),
-                                  [](const Line& a, const Line& b) { return a.left < b.left; });
   if (!context.json) {
     fmt::print("{} ({})\n", task.tid, printable(comm));
-    for (auto line = lines.begin(); line != lines.end(); ++line)
-      fmt::print("{} {:<24} {:>8} of {:<8} {:>8} left  {}\n", line == nearest ? '*' : ' ', line->what, line->used,
-                 line->most, line->left, printable(line->on));
+    for (const Line& line : lines)
+      fmt::print("{} {:<24} {:>8} of {:<8} {:>8} left  {}\n", nearest(lines, line) ? '*' : ' ', line.what,
+                 line.used, line.most, line.left, printable(line.on));
     return;
   }
   nlohmann::ordered_json bounds = nlohmann::ordered_json::array();
-  for (auto line = lines.begin(); line != lines.end(); ++line)
-    bounds.push_back({{"what", line->what},
-                      {"on", line->on},
-                      {"used", line->used},
-                      {"most", to_json(line->most)},
-                      {"left", to_json(line->left)},
-                      {"nearest", line == nearest}});
+  for (const Line& line : lines)
+    bounds.push_back({{"resource", line.resource},
+                      {"what", line.what},
+                      {"on", line.on},
+                      {"used", line.used},
+                      {"most", to_json(line.most)},
+                      {"left", to_json(line.left)},
+                      {"nearest", nearest(lines, line)}});
   print_json({{"pid", task.tgid}, {"tid", task.tid}, {"comm", comm}, {"bounds", bounds}});
 }
 
@@ -134,9 +156,9 @@ Result<void> explain(const Context& context, const std::string& text) {
 void add_explain(CLI::App& app, Context& context) {
   auto pid = std::make_shared<std::string>();
   app.add_option("PID", *pid, "process or thread id")->required();
-  app.footer("One line a bound: what, how much of it is used, how much is left, where it is set; the one\n"
-             "that binds first is marked `*`. The kernel's own bounds on tasks are shown too, where they\n"
-             "bind. `left` of numtasks.total_numtasks counts what is guaranteed to the task's containers\n"
+  app.footer("One line a bound: what, how much of it is used, how much is left, where it is set; of\n"
+             "tasks, and of files, the one that binds first is marked `*`. The kernel's own bounds on tasks\n"
+             "are shown too, where they bind. `left` of numtasks.total_numtasks counts what is guaranteed to the task's containers\n"
              "and what they can borrow.");
   app.callback([&context, pid] {
     if (auto done = explain(context, *pid); !done) context.exit_code = fail(context, done.error());

@@ -166,6 +166,25 @@ struct BeanCounter {
                    load(own.events)};
   }
 
+  /* In a flat hierarchy the container's own alone. */
+  static Result<std::vector<Bound>> bounds(const State& state, Slot slot) {
+    CTN_ASSIGN(auto all, states(state));
+    bool flat = (load(all[state.nodes()[slot].hierarchy % CTN_MAX_HIER].flags) & BEANS_FLAT) != 0;
+    std::vector<Bound> out;
+    for (Slot at = slot; at >= CTN_MAX_HIER && at < all.size(); at = all[at].parent) {
+      std::uint64_t held = load(all[at].held);
+      auto add = [&](const char* what, std::uint64_t most, bool spares_admin) {
+        if (most != CTN_UNLIMITED)
+          out.push_back({Kind::kNoun, fmt::format("{}.{}", Kind::kName, what), at, held, most,
+                         most - std::min(held, most), spares_admin});
+      };
+      add("barrier", load(all[at].barrier), true);
+      add("limit", load(all[at].limit), false);
+      if (flat) break;
+    }
+    return out;
+  }
+
   /* What `held` should be by slot, from the charges themselves: (slot, mode) each. */
   template <typename Charges>
   static Result<std::vector<std::uint64_t>> expected(const State& state, const Charges& charges) {

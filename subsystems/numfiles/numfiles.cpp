@@ -152,6 +152,7 @@ const Subsystem kNumfiles = {
     .figures = Beans::figures,
     .check = check,
     .repair = repair,
+    .bounds = Beans::bounds,
     .references = "open files",
 };
 

@@ -9,6 +9,8 @@
  * kept free for it; what nobody is guaranteed, or has not been given on to children, is lent to
  * whoever forks above its guarantee. A fork that finds nothing left to borrow fails with EAGAIN, and
  * the refusal counts with the root. A ceiling binds as a limit does. Tasks of the root take no part.
+ * Changing shares and moving tasks may leave more lent than there is: then nothing is lent until
+ * enough have gone, while what is guaranteed is let in.
  *
  * `forkrate` bounds the forks of the subtree in any `forkrate_interval` (forkrate.h), EAGAIN above. */
 #include <fmt/format.h>
@@ -87,6 +89,14 @@ Result<Value> read_ceiling(const State& state, Slot slot) {
   return Value{none ? std::uint64_t{CTN_UNLIMITED} : std::uint64_t{all[slot].shares.ceiling}};
 }
 
+/* What of the guarantee is neither used nor given on; of a root: what can still be borrowed. */
+Result<Value> read_unused(const State& state, Slot slot) {
+  CTN_ASSIGN(auto all, states(state));
+  __u64 word = load(all[slot].share);
+  return Value{static_cast<std::uint64_t>(
+      std::max<std::int64_t>(std::int64_t{share_pool(word)} - share_usage(word), 0))};
+}
+
 /* Of a root: all that is borrowed of it. */
 Result<Value> read_borrowed(const State& state, Slot slot) {
   CTN_ASSIGN(auto all, states(state));
@@ -131,6 +141,7 @@ constexpr std::array kAttributes = {
               numtasks::read_total, numtasks::prepare_total, nullptr, CTN_LEVEL_FALLBACK},
     Attribute{"guarantee", "tasks the shares keep free for the subtree", read_guarantee},
     Attribute{"ceiling", "most tasks the shares let the subtree have", read_ceiling},
+    Attribute{"unused", "tasks of the guarantee that are free: neither used nor given on to children", read_unused},
     Attribute{"borrowed", "tasks above the guarantee, lent by those above", read_borrowed},
     Attribute{"forkrate", "forks of the subtree in any interval: max, N, or N/SEC to set both",
               numtasks::read_rate, numtasks::prepare_rate, "--forkrate", CTN_LEVEL_FALLBACK},

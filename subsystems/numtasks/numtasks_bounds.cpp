@@ -26,7 +26,7 @@ Bound borrowing(std::span<const numtasks_state> all, Slot slot) {
   }
   __u64 word = load(all[slot].share);
   std::uint64_t used = used_of(word);
-  return {"numtasks.total_numtasks", slot, used, share_pool(word), guaranteed + room(used, share_pool(word))};
+  return {"tasks", "numtasks.total_numtasks", slot, used, share_pool(word), guaranteed + room(used, share_pool(word))};
 }
 
 }  // namespace
@@ -39,13 +39,13 @@ Result<std::vector<Bound>> bounds(const State& state, Slot slot) {
     const numtasks_state& own = all[at];
     std::uint64_t used = load(own.current);
     std::uint64_t limit = load(own.limit);
-    if (limit != CTN_UNLIMITED) out.push_back({"numtasks.limit", at, used, limit, room(used, limit)});
+    if (limit != CTN_UNLIMITED) out.push_back({"tasks", "numtasks.limit", at, used, limit, room(used, limit)});
     std::uint64_t ceiling = load(own.shares.ceiling);
-    if (ceiling != CTN_DONT_CARE) out.push_back({"numtasks.ceiling", at, used, ceiling, room(used, ceiling)});
+    if (ceiling != CTN_DONT_CARE) out.push_back({"tasks", "numtasks.ceiling", at, used, ceiling, room(used, ceiling)});
     if ((load(own.flags) & NUMTASKS_RATE_HERE) != 0) {
       CTN_ASSIGN(std::uint64_t recent, recent_forks(state, at));
       std::uint64_t rate = load(own.rate);
-      out.push_back({"numtasks.forkrate", at, recent, rate, room(recent, rate)});
+      out.push_back({"tasks", "numtasks.forkrate", at, recent, rate, room(recent, rate)});
     }
   }
   if ((load(all[slot].flags) & NUMTASKS_SHARES) != 0) out.push_back(borrowing(all, slot));

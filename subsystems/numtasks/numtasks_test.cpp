@@ -33,7 +33,7 @@ TEST(Numtasks, WhatPromisesARefusalNeedsAGate) {
 }
 
 TEST(Numtasks, FiguresCannotBeSet) {
-  for (const char* name : {"current", "peak", "failcnt", "events", "guarantee", "ceiling", "borrowed",
+  for (const char* name : {"current", "peak", "failcnt", "events", "guarantee", "ceiling", "unused", "borrowed",
                            "rate_failures", "rate_events", "stats"}) {
     ASSERT_NE(find(name), nullptr) << name;
     EXPECT_EQ(find(name)->prepare, nullptr) << name;

@@ -103,7 +103,7 @@ TEST_F(NumtasksCommand, ExplainNamesEachBoundAndTheNearest) {
   auto said = json({"explain", pid});
   EXPECT_EQ(said["pid"], task.pid());
   auto above = bound_of(said, "numtasks.limit", "default:/a");
-  EXPECT_EQ(above, nlohmann::json({{"what", "numtasks.limit"}, {"on", "default:/a"}, {"used", 2}, {"most", 4},
+  EXPECT_EQ(above, nlohmann::json({{"resource", "tasks"}, {"what", "numtasks.limit"}, {"on", "default:/a"}, {"used", 2}, {"most", 4},
                                    {"left", 2}, {"nearest", true}}));
   auto own = bound_of(said, "numtasks.limit", "default:/a/b");
   EXPECT_EQ(own["left"], 8);
@@ -129,6 +129,33 @@ TEST_F(NumtasksCommand, ExplainShowsShares) {
   EXPECT_EQ(total["used"], 0);
   EXPECT_EQ(total["most"], 14);
   EXPECT_EQ(total["left"], 19) << "5 that are guaranteed, 14 that can be borrowed";
+}
+
+/* A barrier does not bind root, and each resource has a nearest of its own. */
+TEST_F(NumtasksCommand, ExplainShowsFiles) {
+  if (shell(ctnbpf_path() + " subsystems | grep -q '^numfiles .*default'").code != 0)
+    CTN_SKIP("numfiles is not bound");
+  create("default:/a");
+  create("default:/a/b");
+  set_any("default:/a", {"numfiles.limit=50", "numfiles.barrier=20"});
+  set_any("default:/a/b", {"numfiles.ceiling=80"});
+  limit("default:/a/b", "2");
+  Background root = sleeper("default:/a/b");
+  auto said = json({"explain", std::to_string(root.pid())});
+  EXPECT_EQ(bound_of(said, "numfiles.barrier", "default:/a"), nullptr);
+  EXPECT_EQ(bound_of(said, "numfiles.limit", "default:/a")["nearest"], true);
+  EXPECT_EQ(bound_of(said, "numfiles.limit", "default:/a")["resource"], "files");
+  EXPECT_EQ(bound_of(said, "numfiles.limit", "default:/a/b")["most"], 80);
+  EXPECT_EQ(bound_of(said, "numtasks.limit", "default:/a/b")["nearest"], true);
+  Background user([] {
+    ::setuid(12345);
+    return ::pause();
+  });
+  std::string pid = std::to_string(user.pid());
+  EXPECT_TRUE(eventually([&] { return shell("grep -q '^Uid:.12345' /proc/" + pid + "/status").code == 0; }));
+  out({"attach", "default:/a", pid});
+  said = json({"explain", pid});
+  EXPECT_EQ(bound_of(said, "numfiles.barrier", "default:/a")["nearest"], true);
 }
 
 TEST_F(NumtasksCommand, ExplainShowsTheKernelsOwnBounds) {

@@ -11,6 +11,8 @@ namespace {
 TEST_F(Shares, TheThirdGetsWhatIsLeftAndTheOthersTheirGuarantee) {
   thirty_thirty_none();
   EXPECT_EQ(number("default:/a", "numtasks.guarantee"), 6u);
+  EXPECT_EQ(number("default:/a", "numtasks.unused"), 6u);
+  EXPECT_EQ(number("default:/", "numtasks.unused"), 8u);
   EXPECT_EQ(fill("default:/c"), 8);
   Background third = hold("default:/c", 8);
   Background one = hold("default:/a", 6);
@@ -18,6 +20,8 @@ TEST_F(Shares, TheThirdGetsWhatIsLeftAndTheOthersTheirGuarantee) {
   EXPECT_EQ(number("default:/c", "numtasks.borrowed"), 8u);
   EXPECT_EQ(number("default:/", "numtasks.borrowed"), 8u);
   EXPECT_EQ(number("default:/a", "numtasks.borrowed"), 0u);
+  EXPECT_EQ(number("default:/a", "numtasks.unused"), 0u);
+  EXPECT_EQ(number("default:/", "numtasks.unused"), 0u);
   EXPECT_EQ(number("default:/", "numtasks.events"), 1u) << "the root had nothing left to lend";
   EXPECT_EQ(number("default:/c", "numtasks.failcnt"), 1u);
   EXPECT_EQ(number("default:/c", "numtasks.events"), 0u);
