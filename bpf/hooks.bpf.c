@@ -154,17 +154,9 @@ int BPF_PROG(t_task_free, struct task_struct *task) {
 
 /* --- open files -------------------------------------------------------------------------------- */
 
-/* Set at load where the freeing of a file can go unseen: the freeing hook may be skipped, or the gate
- * runs before the kernel's own part of the allocation, which may fail. The next file at the address
- * then finds an entry that is not its own. That of a contained task gives it back here, any other
- * one when it is freed. */
-const volatile bool file_entry_can_stay = true;
-
 static __always_inline int on_file_alloc(struct file *file) {
-  struct ctn_task *mine = task_find(bpf_get_current_task_btf());
-  if (!mine) return 0;
-  if (file_entry_can_stay) numfiles_free(file);
-  return numfiles_alloc(file, mine);
+  struct ctn_bucket *home = task_home(bpf_get_current_task_btf());
+  return home ? numfiles_alloc(file, home) : 0;
 }
 
 SEC("lsm/file_alloc_security")
@@ -178,15 +170,20 @@ int BPF_PROG(f_file_alloc, struct file *file, int ret) {
   return ret ? ret : on_file_alloc(file);
 }
 
+static __always_inline void on_file_free(struct file *file) {
+  struct ctn_bucket *home = numfiles_home(file);
+  if (home) numfiles_free(file, home);
+}
+
 SEC("lsm/file_free_security")
 int BPF_PROG(l_file_free, struct file *file) {
-  numfiles_free(file);
+  on_file_free(file);
   return 0;
 }
 
 SEC("fentry/security_file_free")
 int BPF_PROG(f_file_free, struct file *file) {
-  numfiles_free(file);
+  on_file_free(file);
   return 0;
 }
 

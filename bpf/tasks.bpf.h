@@ -21,6 +21,17 @@ static __always_inline struct ctn_task *task_find(const struct task_struct *task
   return at.record == NO_RECORD ? NULL : task_record(at.record);
 }
 
+/* The same in two steps, for programs that are run for every open file: the second is taken out of
+ * line, and only if the first, short one finds a bucket (table_home). */
+static __always_inline struct ctn_bucket *task_home(const struct task_struct *task) {
+  return table_home(&task_buckets, task_bucket_bits, task);
+}
+static __always_inline struct ctn_task *task_find_in(const struct task_struct *task,
+                                                     struct ctn_bucket *home) {
+  struct table_place at = table_find_in(&task_buckets, task_bucket_bits, task, home);
+  return at.record == NO_RECORD ? NULL : task_record(at.record);
+}
+
 /* Makes a record; NULL when both buckets are full. At any time only one program inserts a given
  * task: the fork gate before the child is visible, newtask before it can run, or the mover, which
  * leaves alone what is still TASK_NEW. */

@@ -61,7 +61,8 @@ Result<void> require_bpffs(const std::string& parent) {
 }
 
 std::uint32_t buckets_for(std::uint32_t keys) {
-  /* At most 4 of 7 places in use on average: two full buckets for one key are out of the question. */
+  /* At most 4 of 7 places in use on average. With TABLE_OWN_PLACES (bpf/table.bpf.h) no key finds both
+   * its buckets full until it is fuller than that. */
   return std::bit_ceil(std::max<std::uint32_t>(keys / 4, 16));
 }
 

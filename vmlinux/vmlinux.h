@@ -22,9 +22,14 @@ typedef struct {
   __u32 cap[2]; /* one word of 64 bits since 6.3 */
 } kernel_cap_t;
 
+struct user_namespace {
+  int level; /* 0: the machine's own */
+};
+
 struct cred {
   kuid_t uid;
   kernel_cap_t cap_effective;
+  struct user_namespace *user_ns;
 };
 
 struct file;

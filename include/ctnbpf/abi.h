@@ -134,7 +134,8 @@ struct ctn_core {
   __u32 magic;
   __u32 layout;
   __u8 bound[CTN_MAX_SUBSYS]; /* by subsystem: its hierarchy + 1, or 0 while unbound */
-  __u8 pad0[40];
+  __u8 modes[CTN_MAX_SUBSYS]; /* by subsystem: settings of its own, such as BEANS_FLAT */
+  __u8 pad0[24];
   /* written by programs, seldom */
   __u64 misses[CTN_MISS_NR];
   /* control plane only, under the writer lock */

@@ -13,21 +13,21 @@ enum beans_severity {
   BEANS_FORCE,   /* never refused: what is there already */
 };
 
-/* Of the record of a hierarchy's root; of a charge: it was made so. */
+/* Of the resource (core.modes): charges are made to the container only, not to those above it. Of a
+ * charge: it was made so. */
 #define BEANS_FLAT 1U
 
-/* By slot. The counts of a root's record stay zero. */
+/* By slot. A root's record stays zero. */
 struct beans_state {
   __u64 held;    /* of the subtree; with BEANS_FLAT of this very container */
   __u64 barrier; /* CTN_UNLIMITED, or a number; at most `limit` */
   __u64 limit;
-  __u64
-      maxheld; /* highest `held` seen when one was given back; readers take the larger of the two */
+  __u64 maxheld; /* highest `held` when one was given back; readers take the larger of the two */
   __u64 minheld; /* lowest `held` after one was given back */
   __u64 failcnt; /* charges refused to tasks of this very container, by any barrier or limit */
   __u64 events;  /* charges refused by the barrier or limit of this container, here or below */
   __u32 parent;  /* slot; a copy of the node's, so that a charge reads one line a level */
-  __u32 flags;   /* BEANS_FLAT, in a root's record only */
+  __u32 reserved;
 };
 CTN_ASSERT(sizeof(struct beans_state) == 64, "a record is one cache line");
 

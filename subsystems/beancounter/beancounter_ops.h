@@ -1,5 +1,6 @@
 /* Bean counters, control plane: the attributes and operations of one resource. A resource is a struct
  * Kind with
+ *   kId     of the subsystem
  *   kName   of the subsystem, and of its map
  *   kNoun   what `tree` calls them ("files")
  *   machine()  how many there are on the machine: what a root shows */
@@ -58,11 +59,9 @@ struct BeanCounter {
     return read<&beans_state::minheld>(state, slot);
   }
 
-  /* Of the whole hierarchy: what its root says. */
-  static Result<Value> read_flat(const State& state, Slot slot) {
-    CTN_ASSIGN(auto all, states(state));
-    Slot root = state.nodes()[slot].hierarchy;
-    return Value{std::uint64_t{(load(all[root].flags) & BEANS_FLAT) != 0}};
+  /* Of the whole hierarchy. */
+  static Result<Value> read_flat(const State& state, Slot) {
+    return Value{std::uint64_t{(load(state.core().modes[Kind::kId]) & BEANS_FLAT) != 0}};
   }
 
   /* --- setting --- */
@@ -134,9 +133,9 @@ struct BeanCounter {
     if (text != "0" && text != "1" && text != "0\n" && text != "1\n")
       return Error{EINVAL, fmt::format("{}.flat cannot be '{}': use 0 or 1", Kind::kName,
                                        printable(text.substr(0, 80)))};
-    CTN_ASSIGN(auto all, writer.records<beans_state>(Kind::kName));
-    __u32& flags = all[slot].flags;
-    return Change([&flags, wanted = text[0] == '1' ? BEANS_FLAT : 0U] { store(flags, wanted); });
+    __u8& mode = writer.core().modes[Kind::kId];
+    return Change(
+        [&mode, flat = text[0] == '1'] { store(mode, static_cast<__u8>(flat ? BEANS_FLAT : 0)); });
   }
 
   /* --- operations --- */
@@ -144,6 +143,7 @@ struct BeanCounter {
   static Result<void> bind(Writer& writer, Slot root) {
     CTN_ASSIGN(auto all, writer.records<beans_state>(Kind::kName));
     all[root] = {};
+    store(writer.core().modes[Kind::kId], __u8{0});
     return {};
   }
 
@@ -169,7 +169,7 @@ struct BeanCounter {
   /* In a flat hierarchy the container's own alone. */
   static Result<std::vector<Bound>> bounds(const State& state, Slot slot) {
     CTN_ASSIGN(auto all, states(state));
-    bool flat = (load(all[state.nodes()[slot].hierarchy % CTN_MAX_HIER].flags) & BEANS_FLAT) != 0;
+    const bool flat = (load(state.core().modes[Kind::kId]) & BEANS_FLAT) != 0;
     std::vector<Bound> out;
     for (Slot at = slot; at >= CTN_MAX_HIER && at < all.size(); at = all[at].parent) {
       std::uint64_t held = load(all[at].held);

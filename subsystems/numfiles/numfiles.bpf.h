@@ -17,54 +17,68 @@
 
 CTN_TABLE(file, struct ctn_file);
 
-/* Drops a file's entry and its charge, if it has one. */
-static __always_inline void numfiles_free(const struct file *file) {
-  struct table_place at = table_find(&file_buckets, file_bucket_bits, file);
-  if (at.record == NO_RECORD) return;
+static __always_inline struct ctn_bucket *numfiles_home(const struct file *file) {
+  return table_home(&file_buckets, file_bucket_bits, file);
+}
+
+/* Drops a file's entry and its charge, if it has one; `home` is what numfiles_home() found. */
+static __noinline int numfiles_free(const struct file *file, struct ctn_bucket *home) {
+  struct table_place at = table_find_in(&file_buckets, file_bucket_bits, file, home);
+  if (at.record == NO_RECORD) return 0;
   struct ctn_file *record = bpf_map_lookup_elem(&file_records, &at.record);
-  if (!record) return;
+  if (!record) return 0;
   __u32 slot = record->slot, mode = record->mode;
   record->slot = record->mode = 0;
   table_remove(&at);
-  if (slot < CTN_MAX_HIER) return;
+  if (slot < CTN_MAX_HIER) return 0;
   numfiles_uncharge(slot, mode);
   struct ctn_node *node = node_of(slot);
   if (node) node_put(node, slot);
+  return 0;
+}
+
+/* Set at load where the freeing of a file can go unseen: the freeing hook may be skipped, or the gate
+ * runs before the kernel's own part of the allocation, which may fail. The next file at the address
+ * then finds an entry that is not its own. That of a contained task gives it back at the gate, any
+ * other one when it is freed. */
+const volatile bool file_entry_can_stay = true;
+
+static __always_inline void numfiles_forget_stale(const struct file *file) {
+  if (!file_entry_can_stay) return;
+  struct ctn_bucket *home = numfiles_home(file);
+  if (home) numfiles_free(file, home);
 }
 
 /* A reference to the container `task` (the current one) is in; its slot, or 0. The task may be moved
  * on another CPU meanwhile: looking again after the reference was got makes sure that its container
  * was still held by this task then, and so not removed under us. */
-static __always_inline __u32 numfiles_container(const struct ctn_task *task) {
+static __always_inline __u32 numfiles_container(const struct ctn_task *task,
+                                                struct ctn_node **node) {
   for (int tries = 0; tries < 8; tries++) {
     __u32 slot = task_slot(task, CTN_NUMFILES);
     if (slot < CTN_MAX_HIER) return 0;
-    struct ctn_node *node = node_of(slot);
-    if (!node) return 0;
-    node_get(node);
+    *node = node_of(slot);
+    if (!*node) return 0;
+    node_get(*node);
     if (task_slot(task, CTN_NUMFILES) == slot) return slot;
-    node_put(node, slot);
+    node_put(*node, slot);
   }
   return 0;
 }
 
-/* Charges `slot`, as far as the task's privilege goes; 0, or the slot that refused. */
-static __always_inline __u32 numfiles_charge(__u32 slot, __u32 mode) {
-  __u32 by = numfiles_try(slot, mode, BEANS_BARRIER);
-  if (by && beans_privileged()) by = numfiles_try(slot, mode, BEANS_LIMIT);
-  return by;
-}
-
-/* The gate, in the context of who opens; nothing of the file is set up yet. 0 or -ENFILE. */
-static __always_inline int numfiles_alloc(const struct file *file, struct ctn_task *task) {
+/* The gate, in the context of who opens; nothing of the file is set up yet. `home` is what task_home()
+ * found for the current task. 0 or -ENFILE. */
+static __noinline int numfiles_alloc(const struct file *file, struct ctn_bucket *home) {
+  struct ctn_task *task = task_find_in(bpf_get_current_task_btf(), home);
+  if (!task) return 0;
+  numfiles_forget_stale(file);
   if (task->inner_file) {
     task->inner_file = 0;
     return 0;
   }
-  __u32 slot = numfiles_container(task);
-  if (!slot) return 0;
-  struct ctn_node *node = node_of(slot);
-  if (!node) return 0;
+  struct ctn_node *node = NULL;
+  __u32 slot = numfiles_container(task, &node);
+  if (!slot || !node) return 0;
   __u32 number = table_insert(&file_buckets, file_bucket_bits, file);
   struct ctn_file *record =
       number == NO_RECORD ? NULL : bpf_map_lookup_elem(&file_records, &number);
@@ -73,14 +87,15 @@ static __always_inline int numfiles_alloc(const struct file *file, struct ctn_ta
     node_put(node, slot);
     return -ENFILE;
   }
-  __u32 mode = numfiles_mode((core.bound[CTN_NUMFILES] - 1) & (CTN_MAX_HIER - 1));
+  __u32 mode = core.modes[CTN_NUMFILES];
   __u32 by = numfiles_charge(slot, mode);
   if (!by) {
     record->mode = mode;
     record->slot = slot;
     return 0;
   }
-  numfiles_free(file); /* the entry, which has no charge */
+  home = numfiles_home(file);
+  if (home) numfiles_free(file, home); /* the entry, which has no charge */
   numfiles_refused(slot, by, CTN_EVENT_FILE_REFUSED);
   node_put(node, slot);
   return -ENFILE;

@@ -23,6 +23,7 @@ namespace ctnbpf {
 namespace {
 
 struct Files {
+  static constexpr std::uint32_t kId = CTN_NUMFILES;
   static constexpr const char* kName = "numfiles";
   static constexpr const char* kNoun = "files";
   static std::uint64_t machine() {
@@ -55,24 +56,8 @@ constexpr std::array kAttributes = {
               Beans::read_flat, Beans::prepare_flat},
 };
 
-/* The charges in the table of files. */
-Result<std::vector<ctn_file>> charges(const State& state) {
-  CTN_ASSIGN(Mapping buckets,
-             Mapping::open(state.pins(), "file_buckets", sizeof(ctn_bucket), ~0U, false));
-  CTN_ASSIGN(Mapping records,
-             Mapping::open(state.pins(), "file_records", sizeof(ctn_file), ~0U, false));
-  std::vector<ctn_file> found;
-  for (std::size_t b = 0; b < buckets.size(); b++)
-    for (std::size_t i = 0; i < CTN_BUCKET_KEYS; i++) {
-      if (load(buckets.as<ctn_bucket>()[b].key[i]) == 0) continue;
-      const ctn_file& file = records.as<ctn_file>()[b * CTN_BUCKET_KEYS + i];
-      if (Slot slot = load(file.slot); slot != 0) found.push_back({slot, load(file.mode)});
-    }
-  return found;
-}
-
 Result<std::vector<std::string>> check(const State& state, std::span<const std::uint64_t>) {
-  CTN_ASSIGN(auto charged, charges(state));
+  CTN_ASSIGN(auto charged, charged_files(state));
   CTN_ASSIGN(auto expected, Beans::expected(state, charged));
   CTN_ASSIGN(auto all, Beans::states(state));
   CTN_ASSIGN(auto seen, walk_files(state.pins()));
@@ -102,7 +87,7 @@ Result<std::vector<std::string>> check(const State& state, std::span<const std::
 
 /* How far each `held` is off, by slot. */
 Result<std::vector<std::uint64_t>> differences(const State& state) {
-  CTN_ASSIGN(auto charged, charges(state));
+  CTN_ASSIGN(auto charged, charged_files(state));
   CTN_ASSIGN(auto expected, Beans::expected(state, charged));
   CTN_ASSIGN(auto all, Beans::states(state));
   for (Slot slot = 0; slot < all.size(); slot++)
@@ -132,6 +117,21 @@ Result<std::vector<std::string>> repair(Writer& writer) {
 }
 
 }  // namespace
+
+Result<std::vector<ctn_file>> charged_files(const State& state) {
+  CTN_ASSIGN(Mapping buckets,
+             Mapping::open(state.pins(), "file_buckets", sizeof(ctn_bucket), ~0U, false));
+  CTN_ASSIGN(Mapping records,
+             Mapping::open(state.pins(), "file_records", sizeof(ctn_file), ~0U, false));
+  std::vector<ctn_file> found;
+  for (std::size_t b = 0; b < buckets.size(); b++)
+    for (std::size_t i = 0; i < CTN_BUCKET_KEYS; i++) {
+      if (load(buckets.as<ctn_bucket>()[b].key[i]) == 0) continue;
+      const ctn_file& file = records.as<ctn_file>()[b * CTN_BUCKET_KEYS + i];
+      if (Slot slot = load(file.slot); slot != 0) found.push_back({slot, load(file.mode)});
+    }
+  return found;
+}
 
 Result<std::vector<ctn_walk_file>> walk_files(const Pins& pins) {
   return run_iterator_as<ctn_walk_file>(pins, "i_files", 0);

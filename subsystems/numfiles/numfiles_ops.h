@@ -14,4 +14,7 @@ extern const Subsystem kNumfiles;
  * otherwise (mapped, sent and not yet received) are not seen. */
 Result<std::vector<ctn_walk_file>> walk_files(const Pins& pins);
 
+/* The charges themselves: one for each charged file, whoever holds it. */
+Result<std::vector<ctn_file>> charged_files(const State& state);
+
 }  // namespace ctnbpf
