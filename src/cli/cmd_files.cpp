@@ -2,54 +2,81 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <map>
 #include <set>
 
 #include <nlohmann/json.hpp>
 
 #include "context.h"
+#include "ctnbpf/membership.h"
 #include "ctnbpf/tree.h"
 #include "numfiles/numfiles_ops.h"
 
 namespace ctnbpf::cli {
 namespace {
 
+/* By thread, as a thread can have descriptors of its own. */
 std::string target_of(const ctn_walk_file& file) {
   std::error_code error;
   std::string path =
-      std::filesystem::read_symlink(fmt::format("/proc/{}/fd/{}", file.tgid, file.fd), error);
+      std::filesystem::read_symlink(fmt::format("/proc/{}/fd/{}", file.tid, file.fd), error);
   return error ? "" : path;
+}
+
+/* The containers of the hierarchy `h` that tasks are in; who is not there is in the root. */
+Result<std::map<std::uint32_t, Slot>> places(const Context& context, std::uint32_t h) {
+  CTN_ASSIGN(auto tasks, walk_tasks(context.pins()));
+  std::map<std::uint32_t, Slot> found;
+  for (const ctn_walk_task& task : tasks)
+    if (Slot slot = task.slot[h] & ~CTN_EXITED; slot != 0) found[task.tid] = slot;
+  return found;
 }
 
 Result<void> files(const Context& context, const std::string& address, bool recursive) {
   CTN_ASSIGN(State state, State::open(context.pins()));
   CTN_ASSIGN(Slot slot, tree::find(state, address));
-  if (load(state.core().bound[CTN_NUMFILES]) != state.nodes()[slot].hierarchy + 1)
+  const std::uint32_t h = state.nodes()[slot].hierarchy;
+  if (load(state.core().bound[CTN_NUMFILES]) != h + 1)
     return Error{ENOENT,
                  fmt::format("{}: numfiles is not bound to this hierarchy, so it charges no files",
                              printable(address))};
+  auto wanted = [&](Slot at) {
+    if (at < CTN_MAX_HIER || at >= state.nodes().size()) return false;
+    return at == slot || (recursive && tree::within(state, at, slot));
+  };
   CTN_ASSIGN(auto all, walk_files(context.pins()));
+  CTN_ASSIGN(auto places_of, places(context, h));
+  CTN_ASSIGN(auto charged, charged_files(state));
   nlohmann::ordered_json json = nlohmann::ordered_json::array();
   std::set<std::uint32_t> seen;
   for (const ctn_walk_file& file : all) {
-    bool wanted = file.slot == slot || (recursive && file.slot < state.nodes().size() &&
-                                        tree::within(state, file.slot, slot));
-    if (!wanted || file.slot < CTN_MAX_HIER) continue;
+    if (!wanted(file.slot)) continue;
     seen.insert(file.record);
     std::string path = target_of(file);
+    auto place = places_of.find(file.tid);
+    Slot holder = place == places_of.end() ? h : place->second;
     std::string comm(file.comm, ::strnlen(file.comm, sizeof(file.comm)));
     if (!context.json)
-      fmt::print("{} {} {}\n", file.tgid, file.fd, path.empty() ? "(closed)" : printable(path));
+      fmt::print("{} {} {}{}\n", file.tgid, file.fd, path.empty() ? "(closed)" : printable(path),
+                 holder == file.slot
+                     ? ""
+                     : fmt::format(" (held in {})", printable(tree::address_of(state, holder))));
     json.push_back({{"pid", file.tgid},
                     {"fd", file.fd},
                     {"path", path},
                     {"comm", comm},
                     {"file", file.record},
-                    {"container", tree::address_of(state, file.slot)}});
+                    {"container", tree::address_of(state, file.slot)},
+                    {"holder", tree::address_of(state, holder)}});
   }
-  if (context.json) {
-    print_json({{"descriptors", json}, {"files", seen.size()}});
-    return {};
-  }
+  /* Files come and go between the two looks. */
+  auto charges = static_cast<std::size_t>(std::count_if(
+      charged.begin(), charged.end(), [&](const ctn_file& file) { return wanted(file.slot); }));
+  std::size_t unseen = charges - std::min(charges, seen.size());
+  if (context.json)
+    print_json({{"descriptors", json}, {"files", seen.size()}, {"without_descriptor", unseen}});
+  else if (unseen != 0)
+    fmt::print("- - {} file{} without a descriptor\n", unseen, unseen == 1 ? "" : "s");
   return {};
 }
 
@@ -64,11 +91,10 @@ void add_files(CLI::App& app, Context& context) {
   app.add_option("ADDR", options->address, "container")->required();
   app.add_flag("-r,--recursive", options->recursive, "with all containers below");
   app.footer(
-      "One line a descriptor: pid, fd, path; also those of processes elsewhere. A charged file "
-      "that\n"
-      "no descriptor refers to (mapped, a running program, sent and not yet received) is not "
-      "shown,\n"
-      "and counts in numfiles.held.");
+      "One line a descriptor: pid, fd, path. A descriptor whose process is in another container\n"
+      "than the one that is charged says where: it was passed on, or its process was moved.\n"
+      "The last line counts charged files that no descriptor refers to: running programs and\n"
+      "what they have mapped, shared memory, descriptors sent and not yet received.");
   app.callback([&context, options] {
     if (auto done = files(context, options->address, options->recursive); !done)
       context.exit_code = fail(context, done.error());

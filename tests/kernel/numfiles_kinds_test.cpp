@@ -1,24 +1,33 @@
 /* What numfiles charges: each kind of open file, one by one. */
 #include <fcntl.h>
+#include <linux/bpf.h>
+#include <linux/perf_event.h>
+#include <mqueue.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/fanotify.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/shm.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
-#include <linux/bpf.h>
-#include <linux/io_uring.h>
-#include <linux/perf_event.h>
 #include <unistd.h>
 
 #include <cstdio>
 
 #include "beancounter/beancounter.h"
+#include "descriptors.h"
 #include "kernel_test.h"
+#include "uring.h"
 
 namespace ctnbpf::test {
 namespace {
@@ -66,11 +75,6 @@ int perf_event() {
   return static_cast<int>(::syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0));
 }
 
-int ring() {
-  io_uring_params params = {};
-  return static_cast<int>(::syscall(SYS_io_uring_setup, 4, &params));
-}
-
 int by_openat2() {
   std::uint64_t how[3] = {O_RDONLY, 0, 0};
   return static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, "/proc/self/stat", how, sizeof(how)));
@@ -90,6 +94,82 @@ sigset_t* no_signals() {
   static sigset_t none;
   sigemptyset(&none);
   return &none;
+}
+
+/* A static program that runs: the kernel holds its file, and nothing else of it. */
+int run_static_program() {
+  constexpr const char* kProgram = "/bin/busybox";
+  if (::access(kProgram, X_OK) != 0) return kMissing;
+  int started[2] = {-1, -1};
+  if (::pipe2(started, O_CLOEXEC) != 0) return kMissing;
+  if (::fork() == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    ::execl(kProgram, "busybox", "sleep", "100", nullptr);
+    ::_exit(1);
+  }
+  ::close(started[1]);
+  char none = 0;
+  if (::read(started[0], &none, 1) != 0) return kMissing; /* its end closes with the exec */
+  return ::close(started[0]);
+}
+
+int shared_segment() {
+  int id = ::shmget(IPC_PRIVATE, 4096, 0600);
+  if (id < 0 || ::shmat(id, nullptr, 0) == reinterpret_cast<void*>(-1)) return kMissing;
+  return ::shmctl(id, IPC_RMID, nullptr);
+}
+
+int anonymous_mapping(int flags) {
+  return ::mmap(nullptr, 4096, PROT_READ, flags | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? kMissing
+                                                                                      : 0;
+}
+
+int message_queue() {
+  int queue = ::mq_open("/ctnbpf-test", O_RDWR | O_CREAT, 0600, nullptr);
+  ::mq_unlink("/ctnbpf-test");
+  return queue;
+}
+
+/* Sent and not received; no descriptor is left. */
+int in_flight() {
+  int pair[2] = {-1, -1};
+  if (::socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) return kMissing;
+  int fd = ::eventfd(0, 0);
+  if (!send_fd(pair[0], fd)) return kMissing;
+  return ::close(fd);
+}
+
+int sent_and_received() {
+  int pair[2] = {-1, -1};
+  if (::socketpair(AF_UNIX, SOCK_STREAM, 0, pair) != 0) return kMissing;
+  if (!send_fd(pair[0], ::eventfd(0, 0))) return kMissing;
+  return receive_fd(pair[1]);
+}
+
+int by_ring(Uring::Open how) {
+  auto ring = Uring::make();
+  if (!ring) return kMissing;
+  int result = ring->open("/proc/self/stat", how);
+  ring.release(); /* the files stay until the process ends */
+  return result;
+}
+
+/* Opens PATH of an overlayfs with one file and one directory, which are in its lower layer. */
+int on_overlay(const char* path, int flags) {
+  const std::string base = "/dev/shm/ctnbpf-overlay";
+  if (::unshare(CLONE_NEWNS) != 0 ||
+      ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+    return kMissing;
+  ::mkdir(base.c_str(), 0700);
+  if (::mount("tmpfs", base.c_str(), "tmpfs", 0, nullptr) != 0) return kMissing;
+  for (const char* dir : {"/lower", "/lower/dir", "/upper", "/work", "/merged"})
+    ::mkdir((base + dir).c_str(), 0700);
+  ::close(::creat((base + "/lower/file").c_str(), 0600));
+  std::string options =
+      "lowerdir=" + base + "/lower,upperdir=" + base + "/upper,workdir=" + base + "/work";
+  if (::mount("overlay", (base + "/merged").c_str(), "overlay", 0, options.c_str()) != 0)
+    return kMissing;
+  return ::open((base + "/merged/" + path).c_str(), flags);
 }
 
 struct Kind {
@@ -120,7 +200,22 @@ const Kind kKinds[] = {
     {"userfaultfd", 1, [] { return static_cast<int>(::syscall(SYS_userfaultfd, 0)); }},
     {"perf event", 1, perf_event},
     {"bpf map", 1, bpf_map},
-    {"io_uring", 1, ring},
+    {"io_uring", 1, [] { return Uring::make().release() != nullptr ? 0 : kMissing; }},
+    {"io_uring, opened by a worker", 2, [] { return by_ring(Uring::Open::kByWorker); }},
+    {"io_uring, direct descriptor", 2, [] { return by_ring(Uring::Open::kDirect); }},
+    {"fanotify", 1, [] { return ::fanotify_init(FAN_CLASS_NOTIF, O_RDONLY); }},
+    {"message queue", 1, message_queue},
+    {"terminal", 1, [] { return ::open("/dev/ptmx", O_RDWR | O_NOCTTY); }},
+    {"shared segment (System V) and its attachment", 2, shared_segment},
+    {"shared anonymous mapping", 1, [] { return anonymous_mapping(MAP_SHARED); }},
+    {"private anonymous mapping", 0, [] { return anonymous_mapping(MAP_PRIVATE); }},
+    {"running program", 1, run_static_program},
+    {"in flight", 3, in_flight},
+    {"SCM_RIGHTS", 3, sent_and_received},
+    {"file on overlayfs", 1, [] { return on_overlay("file", O_RDONLY); }},
+    {"file on overlayfs, copied up", 1, [] { return on_overlay("file", O_RDWR); }},
+    /* The second file of a directory cannot be told from an ordinary one: docs/design.md. */
+    {"directory on overlayfs", 2, [] { return on_overlay("dir", O_RDONLY | O_DIRECTORY); }},
     {"mapping that outlives close", 1, map_and_close},
     {"dup", 1, [] { return ::dup(::eventfd(0, 0)); }},
     {"pidfd_getfd", 1, get_own_fd},
@@ -160,6 +255,7 @@ TEST_F(NumfilesKinds, EachIsChargedAsOftenAsItIsAFileAndGivenBack) {
     EXPECT_TRUE(eventually([&] { return load(own.held) == 0; }));
   }
   ::unlink("/dev/shm/ctnbpf-test");
+  ::rmdir("/dev/shm/ctnbpf-overlay");
 }
 
 }  // namespace
