@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <random>
 #include <thread>
@@ -28,8 +29,14 @@ class Memory final : public Table {
   }
 
   ctn_shares& shares(Slot slot) override { return nodes_[slot].shares; }
-  __u64& word(Slot slot) override { return nodes_.at(slot).word; }
-  Slot parent(Slot slot) override { return nodes_.at(slot).parent; }
+  __u64& word(Slot slot) override {
+    look();
+    return nodes_.at(slot).word;
+  }
+  Slot parent(Slot slot) override {
+    look();
+    return nodes_.at(slot).parent;
+  }
   std::vector<Slot> children(Slot slot) override {
     std::vector<Slot> out;
     for (const auto& [number, node] : nodes_)
@@ -65,7 +72,17 @@ class Memory final : public Table {
   }
   void exit(Slot slot) { charge(*this, slot, -1); }
 
+  /* Called in the middle of whatever is done to the tree, if set. */
+  std::function<void()> watch;
+
  private:
+  void look() {
+    if (!watch) return;
+    auto now = std::exchange(watch, nullptr);
+    now();
+    watch = std::move(now);
+  }
+
   struct Node {
     ctn_shares shares;
     __u64 word;
@@ -205,6 +222,34 @@ TEST(Shares, AChangeDrainsByRefusingToLend) {
   for (int i = 0; i < 4; i++) tree.exit(1);
   EXPECT_EQ(tree.usage(0), 6);
   EXPECT_EQ(tree.pool(0), 10u);
+}
+
+/* Half-way through each change: who has room keeps it, and what is reserved is not lent. */
+TEST(Shares, NoMomentOfAChangeIsWrong) {
+  Memory tree(20);
+  tree.add(1, 0, Memory::of(50));
+  tree.add(2, 1, Memory::of(60));
+  tree.add(3, 0);
+  recalculate(tree, 0);
+  for (int i = 0; i < 10; i++) ASSERT_TRUE(tree.fork(3)); /* all that can be lent */
+  for (int i = 0; i < 6; i++) ASSERT_TRUE(tree.fork(2));
+  for (int i = 0; i < 3; i++) ASSERT_TRUE(tree.fork(1)); /* 9 of the 10 that /1 has */
+  int looks = 0;
+  for (std::uint32_t min : {0u, 60u, 30u, 10u, 50u, 20u, 60u, 40u, 0u, 100u}) {
+    tree.shares(2).min = min;
+    tree.watch = [&, min] {
+      looks++;
+      EXPECT_FALSE(tree.fork(3)) << min;
+      if (min == 100) return; /* /1 gives all of it away, and no more has room for itself */
+      EXPECT_TRUE(tree.fork(1)) << min;
+      EXPECT_FALSE(tree.fork(1)) << min;
+      tree.exit(1);
+    };
+    recalculate(tree, 2);
+    tree.watch = nullptr;
+  }
+  EXPECT_GT(looks, 50);
+  EXPECT_EQ(tree.usage(0), 13) << "3 of /1, which has no pool of its own now";
 }
 
 /* /1 is guaranteed 10 and needs 4 for itself; /2 below it holds up to 6, guaranteed or borrowed, as its

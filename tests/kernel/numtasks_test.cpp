@@ -327,44 +327,5 @@ TEST_F(Numtasks, StatsSayItAll) {
   }
 }
 
-/* CTNBPF_DRIFT_FORKS=100000 for the long form. */
-TEST_F(NumtasksLimit, NoDriftAfterManyForksUnderMoves) {
-  const char* text = std::getenv("CTNBPF_DRIFT_FORKS");
-  long forks = text != nullptr ? std::atol(text) : 2000;
-  create("default:/a", {"numtasks.limit=12"});
-  create("default:/a/x");
-  create("default:/a/y", {"numtasks.limit=7"});
-  std::vector<Background> forkers;
-  for (int i = 0; i < 4; i++)
-    forkers.push_back(start_in(i % 2 == 0 ? "default:/a/x" : "default:/a/y", [&] {
-      for (long left = forks / 4; left > 0; left -= 2) { /* two at a time: the limits are met */
-        Sleepers some(2);
-      }
-      return 0;
-    }));
-  const char* places[] = {"default:/a", "default:/a/x", "default:/a/y"};
-  std::atomic<bool> done{false};
-  std::thread mover([&] {
-    for (unsigned i = 0; !done; i++) {
-      auto writer = Writer::open(pins());
-      if (writer)
-        (void)attach(*writer, *tree::find(*writer, places[i % 3]), forkers[i % forkers.size()].pid(), false);
-    }
-  });
-  std::vector<pid_t> pids;
-  for (Background& one : forkers) pids.push_back(one.pid());
-  for (pid_t pid : pids) {
-    siginfo_t info;
-    ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT);
-  }
-  done = true;
-  mover.join();
-  for (Background& one : forkers) EXPECT_EQ(one.wait(), 0);
-  for (const char* place : places) EXPECT_TRUE(back_to_zero(place)) << place;
-  if (level() == CTN_LEVEL_STRICT) {
-    EXPECT_LE(number("default:/a", "numtasks.peak"), 12u);
-  }
-}
-
 }  // namespace
 }  // namespace ctnbpf::test

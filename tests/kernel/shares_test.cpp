@@ -163,6 +163,16 @@ TEST_F(Shares, ALingeringContainersTasksAreBorrowed) {
   EXPECT_TRUE(problems().empty());
 }
 
+/* Nothing else has to be set. */
+TEST_F(Shares, TheKernelsThreadsMaxIsSharedOutByDefault) {
+  std::uint64_t threads_max = std::stoull(shell("cat /proc/sys/kernel/threads-max").out);
+  EXPECT_EQ(number("default:/", "numtasks.total_numtasks"), threads_max);
+  create("default:/a", {"numtasks.shares=min_shares=30,max_shares=50"});
+  EXPECT_EQ(number("default:/a", "numtasks.guarantee"), threads_max * 30 / 100);
+  EXPECT_EQ(number("default:/a", "numtasks.ceiling"), threads_max * 50 / 100);
+  EXPECT_EQ(number("default:/", "numtasks.unused"), threads_max - threads_max * 30 / 100);
+}
+
 TEST_F(Shares, RulesAreEinvalAndChangeNothing) {
   create("default:/a", {"numtasks.shares=min_shares=30,max_shares=50"});
   create("default:/a/b", {"numtasks.shares=min_shares=70"});

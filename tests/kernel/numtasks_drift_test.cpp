@@ -1,0 +1,103 @@
+/* Counters after many forks while tasks are moved and containers made, renamed and removed: each is what
+ * a walk over the tasks finds, and no limit was ever exceeded. */
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "ctnbpf/fsck.h"
+#include "kernel_test.h"
+
+namespace ctnbpf::test {
+namespace {
+
+constexpr int kForkers = 8;
+constexpr unsigned kLimit = 14;
+
+/* Forks let in before it ends; `CTNBPF_DRIFT_FORKS=100000` for the long form. */
+long forks_in_all() {
+  const char* text = std::getenv("CTNBPF_DRIFT_FORKS");
+  return text != nullptr ? std::atol(text) : 3000;
+}
+
+/* Two at a time, so that all together want more than the limit. Says so in `tell` now and then. */
+int forker(long forks, int tell) {
+  for (long left = forks; left > 0;) {
+    pid_t two[2];
+    for (pid_t& pid : two) {
+      pid = ::fork();
+      if (pid == 0) ::_exit(0);
+      if (pid < 0 && errno != EAGAIN) return 1;
+    }
+    for (pid_t pid : two)
+      if (pid > 0 && ::waitpid(pid, nullptr, 0) == pid && --left % 16 == 0)
+        (void)!::write(tell, "", 1);
+  }
+  return 0;
+}
+
+class NumtasksDrift : public KernelTest {
+ protected:
+  void SetUp() override {
+    KernelTest::SetUp();
+    if (!IsSkipped()) need_level(CTN_LEVEL_FALLBACK);
+  }
+
+  /* One of each change, somewhere below /a. */
+  void disturb(unsigned i, pid_t pid) {
+    const char* places[] = {"default:/a", "default:/a/x", "default:/a/y"};
+    auto writer = Writer::open(pins());
+    ASSERT_TRUE(writer.has_value()) << writer.error().what;
+    Slot to = *tree::find(*writer, places[i % 3]);
+    (void)attach(*writer, to, pid, false); /* it may have ended */
+    if (i % 4 != 0) return;
+    auto extra = tree::create(*writer, to, "extra");
+    ASSERT_TRUE(extra.has_value()) << extra.error().what;
+    (void)attach(*writer, *extra, pid, false);
+    ASSERT_TRUE(tree::rename(*writer, *extra, "renamed").has_value());
+    ASSERT_TRUE(tree::remove(*writer, *extra, true).has_value());
+    (void)attach(*writer, to, pid, false);
+  }
+};
+
+TEST_F(NumtasksDrift, NoneAfterManyForksUnderMovesRenamesAndRemovals) {
+  set("default:/", {"numtasks.total_numtasks=20"});
+  create("default:/a",
+         {"numtasks.limit=" + std::to_string(kLimit), "numtasks.shares=min_shares=40"});
+  create("default:/a/x", {"numtasks.shares=min_shares=50", "numtasks.forkrate=4000000"});
+  create("default:/a/y", {"numtasks.limit=7"});
+  int told[2];
+  ASSERT_EQ(::pipe2(told, O_CLOEXEC), 0);
+  ASSERT_EQ(::fcntl(told[1], F_SETFL, O_NONBLOCK), 0); /* nobody waits for the moves */
+  std::vector<Background> forkers;
+  for (int i = 0; i < kForkers; i++)
+    forkers.push_back(start_in(i % 2 == 0 ? "default:/a/x" : "default:/a/y",
+                               [&] { return forker(forks_in_all() / kForkers, told[1]); }));
+  ::close(told[1]);
+  char byte = 0;
+  unsigned moves = 0;
+  for (; ::read(told[0], &byte, 1) == 1; moves++) disturb(moves, forkers[moves % kForkers].pid());
+  ::close(told[0]);
+  for (Background& one : forkers) EXPECT_EQ(one.wait(), 0);
+  EXPECT_GT(moves, 10u);
+  for (const char* place : {"default:/a", "default:/a/x", "default:/a/y"})
+    EXPECT_TRUE(eventually([&] { return number(place, "numtasks.current") == 0; })) << place;
+  EXPECT_TRUE(eventually([&] { return number("default:/", "numtasks.borrowed") == 0; }));
+  EXPECT_EQ(number("default:/a", "numtasks.borrowed"), 0u);
+  EXPECT_GT(number("default:/a", "numtasks.events"), 0u) << "the limit was never met";
+  if (level() == CTN_LEVEL_STRICT) {
+    EXPECT_LE(number("default:/a", "numtasks.peak"), kLimit);
+  }
+  auto writer = Writer::open(pins());
+  auto report = fsck(*writer, false);
+  ASSERT_TRUE(report.has_value());
+  for (const std::string& one : report->problems) ADD_FAILURE() << one;
+  std::printf("%ld forks, %u moves: drift 0, peak %llu of %u, %llu refused\n", forks_in_all(),
+              moves, static_cast<unsigned long long>(number("default:/a", "numtasks.peak")), kLimit,
+              static_cast<unsigned long long>(number("default:/a", "numtasks.events")));
+}
+
+}  // namespace
+}  // namespace ctnbpf::test
