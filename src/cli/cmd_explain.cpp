@@ -156,10 +156,10 @@ Result<void> explain(const Context& context, const std::string& text) {
 void add_explain(CLI::App& app, Context& context) {
   auto pid = std::make_shared<std::string>();
   app.add_option("PID", *pid, "process or thread id")->required();
-  app.footer("One line a bound: what, how much of it is used, how much is left, where it is set; of\n"
-             "tasks, and of files, the one that binds first is marked `*`. The kernel's own bounds on tasks\n"
-             "are shown too, where they bind. `left` of numtasks.total_numtasks counts what is guaranteed to the task's containers\n"
-             "and what they can borrow.");
+  app.footer("One line a bound: what, how much of it is used, how much is left, where it is set; of tasks,\n"
+             "and of files, the one that binds first is marked `*`. The kernel's own bounds on tasks are\n"
+             "shown too, where they bind. `left` of numtasks.total_numtasks is what is guaranteed to the\n"
+             "task's containers and still free, and what they can borrow.");
   app.callback([&context, pid] {
     if (auto done = explain(context, *pid); !done) context.exit_code = fail(context, done.error());
   });

@@ -101,6 +101,33 @@ TEST_F(SharesStorm, WhoIsRefusedTakesNoRoomMeanwhile) {
   for (Background& one : refused) EXPECT_EQ(one.wait(), 0);
 }
 
+/* Moved to and fro below a guarantee and a limit: who is moved counts once, in either place. */
+TEST_F(SharesStorm, WhoIsMovedCountsOnce) {
+  set("default:/", {"numtasks.total_numtasks=20"});
+  create("default:/a", {"numtasks.shares=min_shares=50", "numtasks.limit=10"});
+  create("default:/a/x");
+  create("default:/a/y");
+  create("default:/z");
+  Background rest = hold("default:/z", 10);
+  Background moved = start_in("default:/a/x", [] { return ::pause(); });
+  Background own = start_in("default:/a", [] {
+    for (time_t end = ::time(nullptr) + 2; ::time(nullptr) < end;)
+      if (Sleepers some(8); some.count() != 8) return 1;
+    return 0;
+  });
+  auto writer = Writer::open(pins());
+  ASSERT_TRUE(writer.has_value());
+  Slot places[] = {*tree::find(*writer, "default:/a/y"), *tree::find(*writer, "default:/a/x")};
+  unsigned moves = 0;
+  for (time_t end = ::time(nullptr) + 2; ::time(nullptr) < end; moves++)
+    ASSERT_TRUE(attach(*writer, places[moves % 2], moved.pid(), false).has_value());
+  EXPECT_EQ(own.wait(), 0) << "its 9 and the one that is moved are just what is guaranteed";
+  EXPECT_GT(moves, 10u);
+  if (level() == CTN_LEVEL_STRICT) {
+    EXPECT_LE(number("default:/a", "numtasks.peak"), 10u);
+  }
+}
+
 /* Lowered and raised while forks go on: it drains, and is not exceeded again. */
 TEST_F(SharesStorm, LoweringUnderLoad) {
   create("default:/a");
