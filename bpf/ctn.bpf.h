@@ -12,6 +12,7 @@
 
 #define EAGAIN 11
 #define ENFILE 23
+#define EINVAL 22
 
 /* Settings and bindings. In a section of its own: addressed directly, without a look-up, and the
  * control plane maps it as one struct. */

@@ -84,10 +84,29 @@ int BPF_PROG(t_newtask, struct task_struct *child, unsigned long clone_flags) {
     if (inherit(record, mine) & CTN_KILLING) bpf_send_signal(9 /* SIGKILL */);
     subsystems_adopt(record);
     if (core.level[CTN_HOOKS_TASK] == CTN_LEVEL_FALLBACK) count_miss(CTN_MISS_BACKSTOP_FORK);
-    return 0;
+  } else {
+    follow(record, mine);
   }
-  follow(record, mine);
+  cpuset_born(child, record);
   return 0;
+}
+
+/* --- CPU masks ---------------------------------------------------------------------------------- */
+
+SEC("fentry/sched_setaffinity")
+int BPF_PROG(f_affinity, int pid, const struct cpumask *mask) {
+  cpuset_note_mask(mask);
+  return 0;
+}
+
+SEC("lsm/task_setscheduler")
+int BPF_PROG(l_setscheduler, struct task_struct *task, int ret) {
+  return ret ? ret : cpuset_setscheduler(task);
+}
+
+SEC("fmod_ret/security_task_setscheduler")
+int BPF_PROG(f_setscheduler, struct task_struct *task, int ret) {
+  return ret ? ret : cpuset_setscheduler(task);
 }
 
 /* With interrupts off, by the CPU that switches: nothing can come between, and no run is skipped. */

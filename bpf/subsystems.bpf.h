@@ -7,6 +7,8 @@
 
 #include "ctn.bpf.h"
 #include "events.bpf.h"
+#include "cpuset/cpuset.bpf.h"
+#include "memset/memset.bpf.h"
 #include "cpuacct/cpuacct.bpf.h"
 #include "numtasks/numtasks.bpf.h"
 #include "numfiles/numfiles.bpf.h"

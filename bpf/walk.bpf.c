@@ -14,7 +14,8 @@ int i_walk(struct bpf_iter__task *ctx) {
       .uid = task->real_cred->uid.val,
       .exit_state = task->exit_state,
       .state = task->__state,
-      .kernel_thread = !!(task->flags & PF_KTHREAD),
+      .kernel_thread = (task->flags & PF_KTHREAD ? CTN_KTHREAD : 0) |
+                       (task->flags & PF_NO_SETAFFINITY ? CTN_KTHREAD_BOUND : 0),
   };
   bpf_probe_read_kernel(out.comm, sizeof(out.comm), task->comm);
   struct ctn_task *record = task_find(task);

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <charconv>
+#include <set>
 
 #include "ctnbpf/levels.h"
 #include "ctnbpf/subsystem.h"
@@ -119,6 +120,7 @@ Result<std::uint64_t> parse_limit(const std::string& attribute, const std::strin
 Result<void> set_attributes(Writer& writer, Slot slot, const std::vector<std::string>& settings,
                             bool best_effort) {
   std::vector<Change> changes;
+  std::set<const Subsystem*> touched;
   writer.pending().clear();
   for (const std::string& setting : settings) {
     std::size_t equals = setting.find('=');
@@ -139,8 +141,12 @@ Result<void> set_attributes(Writer& writer, Slot slot, const std::vector<std::st
                                           level_name(level))};
     }
     changes.push_back(std::move(change));
+    if (found.subsystem != nullptr) touched.insert(found.subsystem);
   }
   for (Change& change : changes) change();
+  writer.pending().clear();
+  for (const Subsystem* subsystem : touched)
+    if (subsystem->settle != nullptr) CTN_TRY(subsystem->settle(writer, slot));
   return {};
 }
 

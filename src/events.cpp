@@ -146,6 +146,7 @@ const char* event_name(std::uint32_t kind) {
     case CTN_EVENT_RELEASED: return "released";
     case CTN_EVENT_GONE: return "gone";
     case CTN_EVENT_EMPTIED: return "emptied";
+    case CTN_EVENT_STRAYED: return "strayed";
     default: return "unknown";
   }
 }

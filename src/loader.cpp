@@ -20,6 +20,8 @@
 #include "ctnbpf/tree.h"
 #include "hooks.h"
 #include "lock.h"
+#include "placement/kind.h"
+#include "placement/placement.h"
 
 #include "ctnbpf.skel.h"
 
@@ -87,6 +89,8 @@ Result<Skeleton> load_object(const LoadSettings& settings, const Levels& levels)
   for (const Subsystem* subsystem : subsystems())
     for (const auto& [suffix, entries] : {std::pair{"", slots},
                                           {"_rates", slots},
+                                          {"_states", slots},
+                                          {"_sets", slots * PLACE_SETS * place_words()},
                                           {"_cells", slots * cpus},
                                           {"_cpus", cpus}})
       if (bpf_map* map = bpf_object__find_map_by_name(
@@ -96,6 +100,7 @@ Result<Skeleton> load_object(const LoadSettings& settings, const Levels& levels)
   skeleton->rodata->task_bucket_bits = static_cast<__u32>(std::countr_zero(buckets));
   skeleton->rodata->file_bucket_bits = static_cast<__u32>(std::countr_zero(file_buckets));
   skeleton->rodata->cpu_count = cpus;
+  skeleton->rodata->place_words = place_words();
   skeleton->rodata->gate_can_skip = levels.task() != CTN_LEVEL_STRICT;
   skeleton->rodata->file_entry_can_stay = levels.level[CTN_HOOKS_FILE] != CTN_LEVEL_STRICT;
 
@@ -201,6 +206,16 @@ Result<bool> take_down(const Pins& pins, bool force) {
                         "drop all limits",
                         printable(tree::address_of(state, slot)), live, live == 1 ? "" : "s")};
   }
+  /* Pins of another version cannot be read; they go all the same. */
+  auto writer = Writer::open(pins, std::move(lock));
+  if (!writer) {
+    CTN_ASSIGN(lock, take_writer_lock());
+  }
+  for (const Subsystem* subsystem : subsystems())
+    if (writer && subsystem->release != nullptr && writer->core().bound[subsystem->id] != 0) {
+      auto released = subsystem->release(*writer);
+      if (!released && !force) return released.error();
+    }
   if (::rename(pins.root().c_str(), being_removed(pins).c_str()) != 0)
     return system_error(fmt::format("take the pins away from '{}'", pins.root()));
   CTN_TRY(remove_pins(being_removed(pins)));

@@ -40,6 +40,7 @@ Result<void> ask_subsystems(const Writer& writer, Slot slot, Limits limits,
     if (limits == Limits::kWithin && subsystem->within_limits)
       CTN_TRY(subsystem->within_limits(writer, slot, from));
     if (subsystem->can_attach) CTN_TRY(subsystem->can_attach(writer, slot, from.size()));
+    if (subsystem->admit) CTN_TRY(subsystem->admit(writer, slot, belongs));
   }
   return {};
 }
@@ -77,10 +78,10 @@ namespace {
 
 /* For each of `subsystems` that wants to know; how many were told, and the error of the next. */
 std::pair<std::size_t, Result<void>> tell(Writer& writer, Slot slot, std::span<const Subsystem* const> subsystems,
-                                          std::span<const pid_t> tids) {
+                                          std::span<const Arrival> tasks) {
   for (std::size_t i = 0; i < subsystems.size(); i++) {
     if (subsystems[i]->attach == nullptr) continue;
-    if (auto done = subsystems[i]->attach(writer, slot, tids); !done)
+    if (auto done = subsystems[i]->attach(writer, slot, tasks); !done)
       return {i, done.error().within(fmt::format("subsystem {}", subsystems[i]->name))};
   }
   return {subsystems.size(), {}};
@@ -90,21 +91,22 @@ std::pair<std::size_t, Result<void>> tell(Writer& writer, Slot slot, std::span<c
 
 Result<void> tell_subsystems(Writer& writer, Slot slot, const Origins& origins) {
   std::vector<const Subsystem*> all = bound_subsystems(writer, writer.nodes()[slot].hierarchy);
-  std::vector<pid_t> tids;
-  std::map<Slot, std::vector<pid_t>> back;
-  for (const auto& [tid, from] : origins) {
-    tids.push_back(static_cast<pid_t>(tid));
-    if (from != slot) back[from].push_back(static_cast<pid_t>(tid));
+  std::vector<Arrival> tasks;
+  std::map<Slot, std::vector<Arrival>> back;
+  for (const auto& [number, from] : origins) {
+    auto tid = static_cast<pid_t>(number);
+    tasks.push_back({tid, from});
+    if (from != slot) back[from].push_back({tid, slot});
   }
-  auto [told, done] = tell(writer, slot, all, tids);
+  auto [told, done] = tell(writer, slot, all, tasks);
   if (done) return done;
   for (const auto& [from, its] : back) {
     CTN_TRY(begin_move(writer, from, 0, false));
-    for (pid_t tid : its) {
+    for (const Arrival& one : its) {
       Origins ignored;
-      (void)move_pass(writer.pins(), tid, ignored); /* it may have exited */
+      (void)move_pass(writer.pins(), one.tid, ignored); /* it may have exited */
     }
-    (void)tell(writer, from, std::span(all).first(told), its);
+    (void)tell(writer, from, std::span(all).first(told + 1), its);
   }
   return done;
 }

@@ -3,10 +3,12 @@
 #include <fmt/format.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <memory>
 
 #include "bpf_log.h"
@@ -29,6 +31,7 @@ enum class Fires {
   kInLife, /* of a task, before waitpid returns to the parent */
   kLate,   /* some time after the task is reaped */
   kFile,   /* when a file is opened and closed */
+  kMask,   /* when a CPU mask is set */
   kNot,    /* needs a mounted overlayfs: is only attached */
 };
 
@@ -52,6 +55,9 @@ constexpr struct {
     {"f_file_alloc", "fmod_ret/security_file_alloc", true, Fires::kFile},
     {"l_file_free", "lsm/file_free_security", false, Fires::kFile},
     {"f_file_free", "fentry/security_file_free", false, Fires::kFile},
+    {"f_affinity", "fentry/sched_setaffinity", false, Fires::kMask, true},
+    {"l_setscheduler", "lsm/task_setscheduler", true, Fires::kMask},
+    {"f_setscheduler", "fmod_ret/security_task_setscheduler", true, Fires::kMask},
     {"f_file_noacct", "fentry/alloc_empty_file_noaccount", false, Fires::kNot, true},
     {"x_file_noacct", "fexit/alloc_empty_file_noaccount", false, Fires::kNot, true},
     {"f_file_backing", "fentry/alloc_empty_backing_file", false, Fires::kNot, true},
@@ -75,6 +81,14 @@ bool open_and_close() {
   int fd = ::eventfd(0, EFD_CLOEXEC);
   if (fd >= 0) ::close(fd);
   return fd >= 0;
+}
+
+/* Sets the mask this thread has. Says whether that worked. */
+bool set_same_mask() {
+  constexpr std::size_t kWords = 128; /* of the largest kernels */
+  std::array<unsigned long, kWords> mask = {};
+  long bytes = ::syscall(SYS_sched_getaffinity, 0, sizeof(mask), mask.data());
+  return bytes > 0 && ::syscall(SYS_sched_setaffinity, 0, bytes, mask.data()) == 0;
 }
 
 /* Waits for the first run. A task_struct is freed some grace periods after the task is reaped; where
@@ -132,7 +146,7 @@ std::string try_probe(probe_bpf* all, const char* name, bool gate, Fires fires) 
   if (!link) return fmt::format("the program cannot be attached: {}", std::strerror(errno));
   if (fires == Fires::kNot) return {};
 
-  auto fire = fires == Fires::kFile ? open_and_close : live_and_die;
+  auto fire = fires == Fires::kFile ? open_and_close : fires == Fires::kMask ? set_same_mask : live_and_die;
   ctn_probe* probe = &all->data_probe->probe;
   *probe = {};
   fire();
@@ -158,6 +172,18 @@ void find_file_levels(Levels& levels) {
     gate = CTN_LEVEL_STRICT;
   else if (levels.works("f_file_alloc"))
     gate = CTN_LEVEL_FALLBACK;
+}
+
+/* At every level tasks are placed. A task stays where it was placed only where its own change of the
+ * mask can be refused. */
+void find_place_level(Levels& levels) {
+  std::uint32_t& place = levels.level[CTN_HOOKS_PLACE];
+  place = std::min<std::uint32_t>(levels.task(), CTN_LEVEL_ACCOUNTING);
+  if (levels.task() < CTN_LEVEL_FALLBACK || !levels.works("f_affinity")) return;
+  if (levels.works("l_setscheduler"))
+    place = CTN_LEVEL_STRICT;
+  else if (levels.works("f_setscheduler"))
+    place = CTN_LEVEL_FALLBACK;
 }
 
 }  // namespace
@@ -197,6 +223,7 @@ Result<Levels> probe_levels() {
   if (levels.works("f_release")) levels.level[CTN_HOOKS_REAP] = task;
   if (levels.works("t_switch")) levels.level[CTN_HOOKS_SWITCH] = task;
   find_file_levels(levels);
+  find_place_level(levels);
   return levels;
 }
 

@@ -4,6 +4,8 @@
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
 #include "cpuacct/cpuacct_ops.h"
+#include "cpuset/cpuset_ops.h"
+#include "memset/memset_ops.h"
 #include "numfiles/numfiles_ops.h"
 #include "numtasks/numtasks_ops.h"
 
@@ -11,6 +13,8 @@ namespace ctnbpf {
 
 std::span<const Subsystem* const> subsystems() {
   static constexpr std::array kTable = {
+      &kCpuset,
+      &kMemset,
       &kCpuacct,
       &kNumtasks,
       &kNumfiles,

@@ -8,6 +8,7 @@
 #include "lock.h"
 #include "mapping.h"
 #include "pins.h"
+#include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
 
 namespace ctnbpf {
@@ -95,7 +96,8 @@ Result<Writer> Writer::open(const Pins& pins) {
 Result<Writer> Writer::open(const Pins& pins, UniqueFd lock) {
   Writer writer;
   CTN_TRY(writer.load(pins, true));
-  if (ctnbpf::load(writer.core_->dirty) != 0) {
+  bool interrupted = ctnbpf::load(writer.core_->dirty) != 0;
+  if (interrupted) {
     store(writer.core_->tree_watch, 0U);
     tree::apply_pending(writer);
     tree::rebuild(writer);
@@ -110,6 +112,9 @@ Result<Writer> Writer::open(const Pins& pins, UniqueFd lock) {
         CTN_TRY(tell_if_emptied(writer, slot));
   }
   store(writer.core_->dirty, 1U);
+  for (const Subsystem* subsystem : subsystems())
+    if (subsystem->refresh != nullptr && writer.core().bound[subsystem->id] != 0)
+      subsystem->refresh(writer, interrupted);
   writer.lock_ = std::make_unique<Lock>(Lock{std::move(lock)});
   return writer;
 }

@@ -36,6 +36,35 @@ struct file;
 
 struct thread_info {
   __u32 cpu;
+  __u32 status;
+};
+
+struct cpumask {
+  unsigned long bits[1]; /* as many as the kernel was built for */
+};
+
+struct kernfs_node {
+  __u64 id;
+};
+
+struct cgroup;
+
+struct cgroup_subsys_state {
+  struct cgroup *cgroup;
+  struct cgroup_subsys_state *parent;
+};
+
+struct cgroup {
+  struct cgroup_subsys_state self;
+  struct kernfs_node *kn;
+};
+
+struct css_set {
+  struct cgroup *dfl_cgrp;
+};
+
+struct pt_regs {
+  unsigned long orig_ax;
 };
 
 struct rq {
@@ -72,6 +101,8 @@ struct task_struct {
   struct task_struct *group_leader;
   const struct cred *real_cred;
   const struct cred *cred;
+  struct cpumask cpus_mask;
+  struct css_set *cgroups;
   char comm[16];
 };
 
@@ -100,9 +131,13 @@ struct bpf_iter__task_file {
 /* include/linux/sched.h */
 #define PF_EXITING 0x00000004
 #define PF_KTHREAD 0x00200000
+#define PF_NO_SETAFFINITY 0x04000000
 #define TASK_NEW 0x00000800
 
 /* include/uapi/linux/capability.h */
 #define CAP_SYS_ADMIN 21
+
+/* arch/x86/include/asm/thread_info.h: in a system call of a 32-bit program */
+#define TS_COMPAT 2
 
 #endif

@@ -113,6 +113,7 @@ enum ctn_miss {
   CTN_MISS_BACKSTOP_FORK,   /* children the fork gate did not see and newtask put right */
   CTN_MISS_LATE_EXIT,       /* tasks whose exit was only seen when they were freed */
   CTN_MISS_FILE_TABLE_FULL, /* opens of contained tasks refused: no room for the file's entry */
+  CTN_MISS_STRAYED,         /* children born outside of their CPUs, in the middle of a change */
   CTN_MISS_NR,
 };
 
@@ -200,6 +201,7 @@ enum ctn_event_kind {
   CTN_EVENT_RELEASED,         /* the last task, reference or child is gone */
   CTN_EVENT_GONE,             /* a removed container is held by nothing any more */
   CTN_EVENT_EMPTIED,          /* the last task is gone, and `kill` waits for it */
+  CTN_EVENT_STRAYED,          /* CTN_MISS_STRAYED: a sweep of agentd puts it right */
 };
 
 /* Number n (from 0) is in record n % CTN_EVENT_LOG until n + CTN_EVENT_LOG replaces it. */
@@ -219,6 +221,9 @@ struct ctn_event {
 
 /* --- what the iterators print ------------------------------------------------------------------ */
 
+#define CTN_KTHREAD 1       /* a kernel thread */
+#define CTN_KTHREAD_BOUND 2 /* ... whose CPUs only the kernel chooses */
+
 struct ctn_walk_task {
   __u32 tid;
   __u32 tgid;
@@ -226,7 +231,7 @@ struct ctn_walk_task {
   __u32 uid;
   __u32 exit_state; /* non-zero: zombie or dead */
   __u32 state;
-  __u32 kernel_thread;
+  __u32 kernel_thread; /* CTN_KTHREAD, CTN_KTHREAD_BOUND */
   __u32 contained; /* has a record */
   __u32 slot[CTN_MAX_HIER];
   __u32 numtasks;

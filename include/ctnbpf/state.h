@@ -82,6 +82,10 @@ class Writer : public State {
    * attributes is checked against what comes before it in the same command. */
   std::map<const void*, std::uint64_t>& pending() { return pending_; }
 
+  /* Has the command at work been allowed to move tasks out of what a service manager made for them? */
+  bool may_move() const { return may_move_; }
+  void allow_moves(bool allowed) { may_move_ = allowed; }
+
   template <typename T>
   Result<std::span<T>> records(const std::string& map, std::uint32_t each = 1) {
     CTN_ASSIGN(void* data, map_records(map, sizeof(T), each));
@@ -93,6 +97,7 @@ class Writer : public State {
   struct Lock;
   std::unique_ptr<Lock> lock_;
   std::map<const void*, std::uint64_t> pending_;
+  bool may_move_ = false;
 };
 
 /* Atomic access to words that BPF programs change: a plain load can be torn or kept in a register.

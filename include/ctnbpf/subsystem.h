@@ -36,6 +36,9 @@ struct Attribute {
   /* The level that can keep a promise this attribute makes; setting it to anything but `max` on a
    * lower level is refused. */
   ctn_level needs = CTN_LEVEL_NONE;
+  /* `hierarchy create` takes the value by this option, for the root. */
+  const char* hierarchy_option = nullptr;
+  bool flag = false; /* that option takes no value: it means 1 */
 };
 
 /* What `tree`, `stat` and `run --stat` show of a container: use, peak, limit, refusals. */
@@ -56,6 +59,12 @@ struct Bound {
   std::uint64_t most = 0;
   std::uint64_t left = 0; /* how many more; may be more than most - used, where some need not count */
   bool spares_admin = false; /* does not bind a task with CAP_SYS_ADMIN */
+};
+
+/* A task that is attached, and the container it was in before. */
+struct Arrival {
+  pid_t tid;
+  Slot from;
 };
 
 struct Subsystem {
@@ -99,11 +108,29 @@ struct Subsystem {
    * writer was killed, so `bind` sets every field. */
   void (*unbind)(Writer& writer, Slot root) = nullptr;
   /* These tasks have come to `slot`, or were there already and are attached again. A failure takes
-   * the attach back: the tasks return to where they were, and the subsystems that had been called are
-   * called for that container. */
-  Result<void> (*attach)(Writer& writer, Slot slot, std::span<const pid_t> tids) = nullptr;
+   * the attach back: the tasks return to where they were, and the subsystems that had been called, the
+   * one that failed too, are called for that container. */
+  Result<void> (*attach)(Writer& writer, Slot slot, std::span<const Arrival> tasks) = nullptr;
   /* What its references to a container are, in the plural ("open files"); null: it holds none. */
   const char* references = nullptr;
+  /* May those tasks that `belongs` says are to come, come into `slot`? The first refusal aborts. */
+  Result<void> (*admit)(const Writer& writer, Slot slot,
+                        const std::function<bool(const ctn_walk_task&)>& belongs) = nullptr;
+  /* Attributes of `slot` were set: has what follows from them done for the container and those below. */
+  Result<void> (*settle)(Writer& writer, Slot slot) = nullptr;
+  /* Called for whatever changes something: the machine may have changed since. `interrupted`: a writer
+   * was killed. What cannot be done is left to the next. */
+  void (*refresh)(Writer& writer, bool interrupted) = nullptr;
+  /* Everything is about to be taken down: the machine is to be as if the subsystem never was. */
+  Result<void> (*release)(Writer& writer) = nullptr;
+  /* A command of `run` is in `slot`: what it has to be told before it is executed, or nothing; and what
+   * its process, which has no more of us than that text, then does. */
+  Result<std::string> (*before_exec)(const State& state, Slot slot) = nullptr;
+  void (*in_command)(const std::string& told) = nullptr;
+  /* A word or two for `tree` ("cpus 0-1"); empty: nothing to tell. */
+  Result<std::string> (*note)(const State& state, Slot slot) = nullptr;
+  /* How it does what it does, for `doctor`: a line each. */
+  std::vector<std::string> (*ways)(const State* state) = nullptr;
 };
 
 /* The level a subsystem has where the groups of hooks have `levels`. */

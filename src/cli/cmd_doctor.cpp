@@ -19,6 +19,7 @@ const char* kMissNames[CTN_MISS_NR] = {
     "children put right by the backstop",
     "exits seen only when the task was freed",
     "opens refused because the table of files was full",
+    "children born outside of their CPUs in the middle of a change",
 };
 
 std::string level_meaning(std::uint32_t level) {
@@ -67,10 +68,12 @@ int doctor(const Context& context) {
     json["cure"] = cure;
     for (const ProbedHook& hook : levels->hooks)
       json["hooks"].push_back({{"hook", hook.hook}, {"works", hook.works}, {"reason", hook.reason}});
-    for (const Subsystem* subsystem : subsystems())
-      json["subsystems"].push_back(
-          {{"name", subsystem->name},
-           {"level", level_name(level_of(*subsystem, levels->level))}});
+    for (const Subsystem* subsystem : subsystems()) {
+      nlohmann::ordered_json one{{"name", subsystem->name},
+                                 {"level", level_name(level_of(*subsystem, levels->level))}};
+      if (subsystem->ways != nullptr) one["ways"] = subsystem->ways(state ? &*state : nullptr);
+      json["subsystems"].push_back(one);
+    }
     if (state) {
       json["up"] = {{"level", level_name(state->core().level[CTN_HOOKS_TASK])},
                     {"containers", load(state->core().containers)},
@@ -96,9 +99,11 @@ int doctor(const Context& context) {
   for (const ProbedHook& hook : levels->hooks)
     fmt::print("  {:<30} {}\n", hook.hook, hook.works ? "works" : hook.reason);
   fmt::print("\n");
-  for (const Subsystem* subsystem : subsystems())
-    fmt::print("  {:<10} {}\n", subsystem->name,
-               level_name(level_of(*subsystem, levels->level)));
+  for (const Subsystem* subsystem : subsystems()) {
+    fmt::print("  {:<10} {}\n", subsystem->name, level_name(level_of(*subsystem, levels->level)));
+    if (subsystem->ways != nullptr)
+      for (const std::string& way : subsystem->ways(state ? &*state : nullptr)) fmt::print("  {:<10}   {}\n", "", way);
+  }
   if (!cure.empty()) fmt::print("\nfor level strict: {}\n", cure);
   if (state)
     print_state(*state);

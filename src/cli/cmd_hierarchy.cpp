@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "context.h"
@@ -17,9 +18,21 @@ struct Options {
   std::string name;
   std::string subsystems;
   std::vector<std::string> settings;
+  std::map<std::string, std::string> by_option; /* "--placement" -> its value */
   bool best_effort = false;
   bool recursive = false;
 };
+
+/* What an option of `create` sets in the root: an attribute of each subsystem that knows it. */
+std::vector<std::string> settings_of(const State& state, std::uint32_t hierarchy, const std::string& option,
+                                     const std::string& value) {
+  std::vector<std::string> out;
+  for (const Subsystem* subsystem : bound_subsystems(state, hierarchy))
+    for (const Attribute& attribute : subsystem->attributes)
+      if (attribute.hierarchy_option != nullptr && option == attribute.hierarchy_option)
+        out.push_back(fmt::format("{}.{}={}", subsystem->name, attribute.name, value));
+  return out;
+}
 
 Result<void> create(const Context& context, const Options& options) {
   const std::string& subsystems = options.subsystems;
@@ -31,7 +44,16 @@ Result<void> create(const Context& context, const Options& options) {
   }
   CTN_ASSIGN(Writer writer, open_writer(context, BringUp::kBare));
   CTN_ASSIGN(std::uint32_t hierarchy, tree::create_hierarchy(writer, options.name, names));
-  auto ok = set_attributes(writer, hierarchy, options.settings, options.best_effort);
+  std::vector<std::string> settings;
+  for (const auto& [option, value] : options.by_option)
+    if (!value.empty()) {
+      auto own = settings_of(writer, hierarchy, option, value);
+      if (own.empty())
+        note(fmt::format("{} has no effect: no subsystem of '{}' knows it", option, options.name));
+      settings.insert(settings.end(), own.begin(), own.end());
+    }
+  settings.insert(settings.end(), options.settings.begin(), options.settings.end());
+  auto ok = set_attributes(writer, hierarchy, settings, options.best_effort);
   if (!ok) (void)tree::destroy_hierarchy(writer, hierarchy);
   return ok;
 }
@@ -156,6 +178,17 @@ void add_hierarchy(CLI::App& app, Context& context) {
   make->add_option("-s", options->settings, "set an attribute of the hierarchy")
       ->type_name("ATTR=VALUE")
       ->allow_extra_args(false);
+  for (const Subsystem* subsystem : subsystems())
+    for (const Attribute& attribute : subsystem->attributes) {
+      if (attribute.hierarchy_option == nullptr) continue;
+      auto [value, fresh] = options->by_option.emplace(attribute.hierarchy_option, "");
+      std::string& text = value->second;
+      if (!fresh) continue; /* of a subsystem before it */
+      if (attribute.flag)
+        make->add_flag_callback(attribute.hierarchy_option, [&text] { text = "1"; }, attribute.help);
+      else
+        make->add_option(attribute.hierarchy_option, text, attribute.help)->type_name("VALUE");
+    }
   make->add_flag("--best-effort", options->best_effort, "also limits this kernel cannot enforce");
   make->footer("Examples:\n"
                "  ctnbpf hierarchy create limits -o numtasks\n"

@@ -25,6 +25,7 @@ struct Options {
   bool keep = false;
   bool stat = false;
   bool best_effort = false;
+  bool move = false;
   std::vector<std::string> settings;
   std::map<std::string, std::string> by_option; /* "numtasks.limit" -> value of --numtasks */
   std::vector<std::string> command;
@@ -152,13 +153,43 @@ Result<std::vector<Place>> try_place(Writer& writer, const Options& options, pid
   return places;
 }
 
-/* Containers that were made are removed again if a part fails; the child then ends by itself. */
-Result<std::vector<Place>> place(const Context& context, const Options& options, pid_t child) {
+/* What subsystems tell the command's process before exec: a line each, "NAME TEXT". */
+Result<std::string> what_to_tell(const State& state, const std::vector<Place>& places) {
+  std::string told;
+  for (const Place& place : places)
+    for (const Subsystem* subsystem : bound_subsystems(state, state.nodes()[place.slot].hierarchy)) {
+      if (subsystem->before_exec == nullptr) continue;
+      CTN_ASSIGN(std::string text, subsystem->before_exec(state, place.slot));
+      if (!text.empty()) told += fmt::format("{} {}\n", subsystem->name, text);
+    }
+  return told;
+}
+
+/* In that process. */
+void hear(const std::string& told) {
+  for (std::size_t at = 0; at < told.size();) {
+    std::size_t end = told.find('\n', at);
+    std::string line = told.substr(at, end - at);
+    std::size_t space = std::min(line.find(' '), line.size() - 1);
+    if (const Subsystem* subsystem = find_subsystem(line.substr(0, space)); subsystem != nullptr)
+      subsystem->in_command(line.substr(space + 1));
+    at = end == std::string::npos ? told.size() : end + 1;
+  }
+}
+
+/* Containers that were made are removed again if a part fails; the child then ends by itself. `told`
+ * gets what the child is to be told. */
+Result<std::vector<Place>> place(const Context& context, const Options& options, pid_t child, std::string& told) {
   CTN_ASSIGN(Writer writer, open_writer(context, BringUp::kEnsure));
+  writer.allow_moves(options.move);
   sweep_transient(writer);
   std::vector<Slot> made;
   auto places = try_place(writer, options, child, made);
-  if (!places) remove_made(writer, made);
+  if (!places) {
+    remove_made(writer, made);
+    return places;
+  }
+  CTN_ASSIGN(told, what_to_tell(writer, *places));
   return places;
 }
 
@@ -217,10 +248,11 @@ int run(const Context& context, const Options& options) {
     (void)fail(context, error);
     return kRunFailed;
   };
-  auto child = Spawn::start(options.command);
+  auto child = Spawn::start(options.command, hear);
   if (!child) return own_failure(child.error());
   ::signal(SIGPIPE, SIG_IGN); /* ours alone: a message nobody reads must not stop the cleaning up */
-  auto places = place(context, options, child->pid());
+  std::string told;
+  auto places = place(context, options, child->pid(), told);
   if (!places) {
     child->abandon();
     return own_failure(with_cure(places.error()));
@@ -228,7 +260,7 @@ int run(const Context& context, const Options& options) {
   auto started = std::chrono::steady_clock::now();
   int code = 0;
   Ended ended;
-  if (auto released = child->release(); !released) {
+  if (auto released = child->release(told); !released) {
     (void)fail(context, released.error().within(fmt::format("'{}'", printable(options.command[0]))));
     code = released.error().code == ENOENT ? kNotFound : kNotExecutable;
   } else {
@@ -263,6 +295,7 @@ void add_run(CLI::App& app, Context& context) {
       ->allow_extra_args(false);
   app.add_flag("--stat", options->stat, "print time, peaks and refusals at the end");
   app.add_flag("--best-effort", options->best_effort, "also limits this kernel cannot enforce");
+  app.add_flag("--move", options->move, "also out of a group that a service manager made (see `doctor`)");
   app.footer("Without -c, COMMAND gets a container of its own, made in the default hierarchy on first\n"
              "use and removed at the end. Examples:\n"
              "  ctnbpf run --numtasks 64 --stat -- make -j8\n"

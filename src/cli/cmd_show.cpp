@@ -90,12 +90,18 @@ class TreePrinter {
 
   Result<std::vector<std::string>> cells(Slot slot) {
     std::vector<std::string> out;
+    std::vector<std::string> notes;
     for (const Subsystem* subsystem : bound_subsystems(state_, state_.nodes()[slot].hierarchy)) {
+      if (subsystem->note != nullptr) {
+        CTN_ASSIGN(std::string text, subsystem->note(state_, slot));
+        if (!text.empty()) notes.push_back(text);
+      }
       if (subsystem->figures == nullptr) continue;
       CTN_ASSIGN(Figures figures, subsystem->figures(state_, slot));
       out.push_back(cell(figures, options_.all));
     }
     if (out.empty()) out.push_back(fmt::format("tasks {}", live_tasks(state_.nodes()[slot])));
+    out.insert(out.end(), notes.begin(), notes.end());
     return out;
   }
 

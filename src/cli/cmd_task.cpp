@@ -86,6 +86,7 @@ void add_attach(CLI::App& app, Context& context) {
     bool thread = false;
     bool tree = false;
     bool within = false;
+    bool move = false;
   };
   auto options = std::make_shared<Options>();
   app.add_option("ADDR", options->address, "container")->required();
@@ -94,8 +95,11 @@ void add_attach(CLI::App& app, Context& context) {
   app.add_flag("--tree", options->tree, "with all descendants, those forked meanwhile too")->excludes(thread);
   app.add_flag("--within-limits", options->within,
                "refuse what would exceed a limit, as things are when the attach begins");
+  app.add_flag("--move", options->move,
+               "also out of a group that a service manager made for the process, where placement needs it");
   app.callback([&context, options] {
     auto writer = open_writer(context);
+    if (writer) writer->allow_moves(options->move);
     auto slot = writer ? tree::find(*writer, options->address) : Result<Slot>(writer.error());
     if (!slot) {
       context.exit_code = fail(context, slot.error());

@@ -5,12 +5,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 
 #include "ctnbpf/address.h"
 
 namespace ctnbpf::cli {
 namespace {
+
+/* Ends what is told: had the parent died in between, it would be missing. */
+constexpr char kGo = '\n';
 
 /* Those a user or a terminal sends to a command; SIGCHLD to learn of its end. */
 constexpr std::array kPassed = {SIGINT,  SIGTERM, SIGHUP,  SIGQUIT, SIGTSTP,
@@ -26,12 +30,19 @@ Result<void> make_pipe(UniqueFd& read_end, UniqueFd& write_end) {
 
 /* In the child. */
 [[noreturn]] void wait_and_exec(int gate, int exec_error, const std::vector<std::string>& argv,
-                                const sigset_t& mask, const struct sigaction& on_child) {
-  char go = 0;
-  ssize_t got = 0;
-  do got = ::read(gate, &go, 1);
-  while (got < 0 && errno == EINTR);
-  if (got != 1) ::_exit(125);
+                                const sigset_t& mask, const struct sigaction& on_child,
+                                void (*prepare)(const std::string& told)) {
+  std::string told; /* what the parent wrote before it closed the gate; nothing if it died */
+  std::array<char, 4096> chunk;
+  for (;;) {
+    ssize_t got = ::read(gate, chunk.data(), chunk.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) break;
+    told.append(chunk.data(), static_cast<std::size_t>(got));
+  }
+  if (told.empty() || told.back() != kGo) ::_exit(125);
+  told.pop_back();
+  prepare(told);
   std::vector<char*> words;
   for (const std::string& word : argv) words.push_back(const_cast<char*>(word.c_str()));
   words.push_back(nullptr);
@@ -66,7 +77,7 @@ int Ended::exit_code() const {
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-Result<Spawn> Spawn::start(const std::vector<std::string>& argv) {
+Result<Spawn> Spawn::start(const std::vector<std::string>& argv, void (*prepare)(const std::string& told)) {
   Spawn spawn;
   UniqueFd gate_read;
   UniqueFd error_write;
@@ -88,13 +99,18 @@ Result<Spawn> Spawn::start(const std::vector<std::string>& argv) {
   if (spawn.pid_ < 0) return system_error("start the command");
   if (spawn.pid_ == 0) {
     spawn.gate_.reset(); /* or our own copy would keep the gate open after the parent's death */
-    wait_and_exec(gate_read.get(), error_write.get(), argv, old_mask, on_child);
+    wait_and_exec(gate_read.get(), error_write.get(), argv, old_mask, on_child, prepare);
   }
   return spawn;
 }
 
-Result<void> Spawn::release() {
-  (void)!::write(gate_.get(), "g", 1); /* if the child is gone already, the read below ends */
+Result<void> Spawn::release(const std::string& told) {
+  std::string all = told + kGo;
+  for (std::size_t at = 0; at < all.size();) { /* if the child is gone already, the read below ends */
+    ssize_t done = ::write(gate_.get(), all.data() + at, all.size() - at);
+    if (done < 0 && errno != EINTR) break;
+    at += static_cast<std::size_t>(std::max<ssize_t>(done, 0));
+  }
   gate_.reset();
   int error = 0;
   ssize_t got = 0;

@@ -26,12 +26,13 @@ struct Ended {
  * first, the child ends without having run it. */
 class Spawn {
  public:
-  static Result<Spawn> start(const std::vector<std::string>& argv);
+  static Result<Spawn> start(const std::vector<std::string>& argv, void (*prepare)(const std::string& told));
   Spawn(Spawn&&) = default;
 
   pid_t pid() const { return pid_; }
-  /* Lets it exec. ENOENT, EACCES, ...: exec failed, and the child is gone. */
-  Result<void> release();
+  /* Lets it exec, after `prepare` of start() was called there with `told`. ENOENT, EACCES, ...: exec
+   * failed, and the child is gone. */
+  Result<void> release(const std::string& told);
   /* The child is not to run: ends it. */
   void abandon();
   /* Waits for its end. Signals sent to us go to it; those the terminal sends to our group it has got

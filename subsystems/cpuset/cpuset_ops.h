@@ -1,0 +1,8 @@
+/* The cpuset subsystem's table, for the registry. */
+#pragma once
+
+#include "ctnbpf/subsystem.h"
+
+namespace ctnbpf {
+extern const Subsystem kCpuset;
+}

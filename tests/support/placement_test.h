@@ -1,0 +1,67 @@
+/* Fixture of the tests of cpuset and memset. */
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "kernel_test.h"
+
+namespace ctnbpf::test {
+
+class PlacementTest : public KernelTest {
+ protected:
+  /* Skips (also where nothing may be skipped: a VM has the CPUs and nodes it was given). */
+  void need_cpus(unsigned count);
+  /* ... where a member's own change of its mask cannot be refused. */
+  void need_refusals();
+  static bool group_driver();
+  /* Instead of the default layout: a hierarchy `p` with cpuset and memset. */
+  void use_driver(const std::string& driver);
+  void take_all_down();
+  void destroy(const std::string& one, const std::string& other);
+  void remove(const std::string& address);
+
+  std::string text(const std::string& address, const std::string& attribute) const;
+  /* 0, or the errno of setting these together. */
+  int try_set(const std::string& address, const std::string& one, const std::string& other = {});
+  void attach_thread(const std::string& address, pid_t tid);
+
+  static std::string mask(const Background& task);
+  /* How many threads have which mask. */
+  static std::map<std::string, int> masks_of(pid_t pid);
+  static std::string status_of(pid_t pid, const std::string& key);
+  /* The first member whose mask is not within what is in force; "" if there is none. */
+  std::string outside(const std::string& address) const;
+
+  std::string in_force(const std::string& address) const;
+  void corrupt_in_force(const std::string& address, const std::string& list);
+  /* As if a `set` had been killed when the list was changed and nobody placed. */
+  void leave_change_half_done(const std::string& address, const std::string& list);
+};
+
+/* Ends the test here if `what` skipped it. */
+#define NEED(what)           \
+  do {                       \
+    what;                    \
+    if (IsSkipped()) return; \
+  } while (0)
+
+/* sched_setaffinity: 0 or errno. */
+int set_mask(const std::string& list, pid_t tid = 0);
+/* A word that forked children see. */
+std::atomic<bool>* shared_flag();
+
+/* A process with so many threads beside its first, all there. */
+class Threads {
+ public:
+  explicit Threads(int count);
+  pid_t pid() const { return process_.pid(); }
+  std::vector<pid_t> tids() const;
+
+ private:
+  Background process_;
+};
+
+}  // namespace ctnbpf::test
