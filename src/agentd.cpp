@@ -6,9 +6,11 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/netlink.h>
 #include <spawn.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -63,8 +65,14 @@ class Agentd {
         stop_fd_(stop_fd),
         log_(log),
         wake_(::epoll_create1(EPOLL_CLOEXEC)),
-        taken_down_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
+        taken_down_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)),
+        hotplug_(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT)) {
     watch(stop_fd_);
+    sockaddr_nl from_kernel = {};
+    from_kernel.nl_family = AF_NETLINK;
+    from_kernel.nl_groups = 1;
+    if (::bind(hotplug_.get(), reinterpret_cast<sockaddr*>(&from_kernel), sizeof(from_kernel)) == 0)
+      watch(hotplug_.get());
     std::string parent = std::filesystem::path(pins.root()).parent_path();
     if (::inotify_add_watch(taken_down_.get(), parent.c_str(), IN_MOVED_FROM) >= 0)
       watch(taken_down_.get());
@@ -77,6 +85,10 @@ class Agentd {
     bool stop = false;
     while (::epoll_wait(wake_.get(), &event, 1, 0) == 1) {
       stop = stop || event.data.fd == stop_fd_;
+      if (event.data.fd == hotplug_.get()) {
+        woken = machine_changed() || woken;
+        continue;
+      }
       woken = true;
       if (event.data.fd == taken_down_.get()) {
         char buffer[4096];
@@ -89,6 +101,18 @@ class Agentd {
       }
     }
     return stop;
+  }
+
+  /* Did a CPU or memory come or go? Opening the state has the subsystems look at that. */
+  bool machine_changed() const {
+    bool any = false;
+    char text[8192];
+    for (;;) {
+      ssize_t got = ::recv(hotplug_.get(), text, sizeof(text), 0);
+      if (got < 0 && errno == ENOBUFS) any = true; /* some are lost: look anyway */
+      else if (got <= 0) return any;
+      else any = any || std::string_view(text, static_cast<std::size_t>(got)).find("/devices/system/") != std::string_view::npos;
+    }
   }
 
   /* Deals with everything that is to be done now. */
@@ -150,6 +174,7 @@ class Agentd {
   const std::function<void(const std::string&)>& log_;
   UniqueFd wake_;
   UniqueFd taken_down_;
+  UniqueFd hotplug_; /* the kernel's tidings of devices */
   std::map<int, std::pair<UniqueFd, std::uint32_t>> owners_; /* by pidfd: itself, pid */
 };
 
@@ -168,7 +193,8 @@ Result<void> serve_releases(const Pins& pins, int stop_fd, const std::function<v
   for (;;) {
     bool any = false;
     while (auto event = events.next())
-      any = any || event->kind == CTN_EVENT_RELEASED || event->kind == CTN_EVENT_GONE;
+      any = any || event->kind == CTN_EVENT_RELEASED || event->kind == CTN_EVENT_GONE ||
+            event->kind == CTN_EVENT_STRAYED;
     any = any || events.take_lost() != 0;
     if (!any) {
       auto wait = swept_at + std::chrono::milliseconds(kSweepMs) - std::chrono::steady_clock::now();
