@@ -57,14 +57,10 @@ static __always_inline void count_miss(enum ctn_miss what) {
 
 #define CTN_CAS_TRIES 16
 
-/* Adds one to *held if that keeps it within limit; one step, so *held is never seen above it.
- * After CTN_CAS_TRIES lost races it adds first and looks then: still never more charged than the
- * limit, but for an instant a reader may see the number it is about to take back. */
-static __always_inline bool counter_try_charge(__u64 *held, __u64 limit) {
-  if (limit == CTN_UNLIMITED) {
-    __sync_fetch_and_add(held, 1);
-    return true;
-  }
+/* The rest of counter_try_charge() after the first lost race. Global, as counter_raise(): the
+ * verifier follows it once and not for each level of a walk. */
+__noinline int counter_charge_contended(__u64 *held, __u64 limit) {
+  if (!held) return false;
   __u64 old = *(volatile __u64 *)held;
   for (int i = 0; i < CTN_CAS_TRIES; i++) {
     if (old >= limit) return false;
@@ -77,19 +73,44 @@ static __always_inline bool counter_try_charge(__u64 *held, __u64 limit) {
   return false;
 }
 
-/* Takes one off *held and raises *peak to what it was. A maximum of *held is followed by a decrement
- * or is its value now, so recording it here costs the charging side nothing, and a charge that is
- * reverted leaves no trace. Losing CTN_CAS_TRIES races to other raisers can only happen while they
- * raise it too. */
-static __always_inline void counter_uncharge_peak(__u64 *held, __u64 *peak) {
-  __u64 was = __sync_fetch_and_add(held, -1);
+/* Adds one to *held if that keeps it within limit; one step, so *held is never seen above it.
+ * After CTN_CAS_TRIES lost races it adds first and looks then: still never more charged than the
+ * limit, but for an instant a reader may see the number it is about to take back. */
+static __always_inline bool counter_try_charge(__u64 *held, __u64 limit) {
+  __u64 old = *(volatile __u64 *)held;
+  if (old >= limit) return false;
+  __u64 seen = __sync_val_compare_and_swap(held, old, old + 1);
+  asm volatile("" : "+r"(seen)); /* or clang makes a word of the comparison first, then looks at that */
+  return seen == old || counter_charge_contended(held, limit);
+}
+
+/* Losing CTN_CAS_TRIES races to other raisers can only happen while they raise it too. */
+__noinline int counter_raise(__u64 *peak, __u64 was) {
+  if (!peak) return 0;
   __u64 high = *(volatile __u64 *)peak;
   for (int i = 0; i < CTN_CAS_TRIES && high < was; i++) {
     __u64 seen = __sync_val_compare_and_swap(peak, high, was);
     if (seen == high) break;
     high = seen;
   }
+  return 0;
 }
+
+/* Takes one off *held and raises *peak to what it was. A maximum of *held is followed by a decrement
+ * or is its value now, so recording it here costs the charging side nothing, and a charge that is
+ * reverted leaves no trace. */
+static __always_inline void counter_uncharge_peak(__u64 *held, __u64 *peak) {
+  __u64 was = __sync_fetch_and_add(held, -1);
+  if (*(volatile __u64 *)peak < was) counter_raise(peak, was);
+}
+
+/* From a container up to below the root: `slot` is each in turn and `state` its record in an array of
+ * the subsystem's, which has the parent's slot in it. A plain loop: bpf_loop() would cost a call for
+ * each level, and the verifier follows this one where it stands in a global function, so once. */
+#define for_each_level(slot, state, map)                                                 \
+  for (int level = 0; level <= CTN_MAX_DEPTH && (slot) >= CTN_MAX_HIER &&                \
+                      ((state) = bpf_map_lookup_elem(map, &(slot)));                     \
+       level++, (slot) = (state)->parent)
 
 #include "tasks.bpf.h"
 

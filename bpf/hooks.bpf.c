@@ -12,9 +12,7 @@
 const volatile bool gate_can_skip = true;
 
 static __always_inline void forget_stale(const struct task_struct *child) {
-  if (!gate_can_skip) return;
-  struct ctn_task *stale = task_find(child);
-  if (stale) forget(child, stale);
+  if (gate_can_skip) forget(child);
 }
 
 /* Fork gate: the child is not visible to anyone yet and still has its parent's pid. A child of a
@@ -23,6 +21,7 @@ static __always_inline int on_task_alloc(struct task_struct *child) {
   forget_stale(child);
   struct ctn_task *mine = task_find(bpf_get_current_task_btf());
   if (!mine) return 0;
+  mine->moves_seen = *(volatile __u32 *)&moves; /* before we look where it is */
   struct ctn_task *record = task_insert(child);
   if (!record) {
     count_miss(CTN_MISS_TASK_TABLE_FULL);
@@ -31,7 +30,7 @@ static __always_inline int on_task_alloc(struct task_struct *child) {
   /* Who is being killed forks no more: then each pass of `kill` leaves fewer. */
   int err = inherit(record, mine) & CTN_KILLING ? -EAGAIN : subsystems_fork(record);
   /* After a refusal the LSM framework frees the child, the trampoline does not: leave nothing. */
-  if (err) forget(child, record);
+  if (err) forget(child);
   return err;
 }
 
@@ -73,6 +72,8 @@ int BPF_PROG(t_newtask, struct task_struct *child, unsigned long clone_flags) {
   /* Without a forker's record, or without a gate, a record of the child is not the child's. */
   if (!mine || core.level[CTN_HOOKS_TASK] == CTN_LEVEL_ACCOUNTING) forget_stale(child);
   if (!mine) return 0;
+  /* Nobody was moved since the gate looked: the child is where its forker is. */
+  if (!gate_can_skip && mine->moves_seen == *(volatile __u32 *)&moves) return 0;
   struct ctn_task *record = task_find(child);
   if (!record) {
     record = task_insert(child);
@@ -146,10 +147,7 @@ int BPF_PROG(f_release, struct task_struct *task) {
 }
 
 /* The last sight of a task, of a failed fork too. */
-static __always_inline void on_task_free(struct task_struct *task) {
-  struct ctn_task *record = task_find(task);
-  if (record) forget(task, record);
-}
+static __always_inline void on_task_free(struct task_struct *task) { forget(task); }
 
 SEC("lsm/task_free")
 int BPF_PROG(l_task_free, struct task_struct *task) {

@@ -11,6 +11,11 @@
 
 #include "subsystems.bpf.h"
 
+/* How often a task was about to be moved. A record's `reserved[1]` is what it was when the task forked
+ * last (see t_newtask). */
+__u32 moves SEC(".data.moves") = 0;
+#define moves_seen reserved[1]
+
 /* Returns the node's flags. */
 static __always_inline __u32 population_add(__u32 slot, __u64 what) {
   if (slot < CTN_MAX_HIER) return 0; /* roots are not counted: see abi.h */
@@ -54,11 +59,22 @@ static __always_inline bool join(struct ctn_task *child, const struct ctn_task *
   return false;
 }
 
+/* Two hierarchies' words at a time, which come first in the record: most are 0, a root. */
+#define CTN_HIER_PAIRS (CTN_MAX_HIER / 2)
+static __always_inline bool pair_is_empty(const struct ctn_task *task, int pair) {
+  return !((const volatile __u64 *)task)[pair];
+}
+
 /* Gives a new record the forker's containers. Whether the child ends up before or after a move of the
  * forker is settled in t_newtask. Returns the flags of all those containers. */
 static __always_inline __u32 inherit(struct ctn_task *child, const struct ctn_task *forker) {
   __u32 flags = 0;
-  for (int h = 0; h < CTN_MAX_HIER; h++) join(child, forker, h, &flags);
+#pragma unroll
+  for (int pair = 0; pair < CTN_HIER_PAIRS; pair++) {
+    if (pair_is_empty(forker, pair)) continue;
+    join(child, forker, 2 * pair, &flags);
+    join(child, forker, 2 * pair + 1, &flags);
+  }
   return flags;
 }
 
@@ -74,27 +90,46 @@ static __always_inline void follow(struct ctn_task *child, const struct ctn_task
   }
 }
 
+static __always_inline void leave_one(struct ctn_task *task, int h) {
+  if (!*(volatile __u32 *)&task->slot[h]) return;
+  __u32 old = __sync_fetch_and_or(&task->slot[h], CTN_EXITED);
+  if (old & CTN_EXITED) return;
+  subsystems_exit(task, h, old);
+  population_sub(old, CTN_ONE_LIVE);
+}
+
 /* The task exits: it stops being live in its containers, once. */
 static __always_inline void leave(struct ctn_task *task) {
-  for (int h = 0; h < CTN_MAX_HIER; h++) {
-    if (!*(volatile __u32 *)&task->slot[h]) continue;
-    __u32 old = __sync_fetch_and_or(&task->slot[h], CTN_EXITED);
-    if (old & CTN_EXITED) continue;
-    subsystems_exit(task, h, old);
-    population_sub(old, CTN_ONE_LIVE);
+#pragma unroll
+  for (int pair = 0; pair < CTN_HIER_PAIRS; pair++) {
+    if (pair_is_empty(task, pair)) continue;
+    leave_one(task, 2 * pair);
+    leave_one(task, 2 * pair + 1);
   }
 }
 
-/* The task_struct goes: give back all that is still counted, and the record. */
-static __always_inline void forget(const struct task_struct *task, struct ctn_task *record) {
+static __always_inline void forget_one(struct ctn_task *task, int h) {
+  __u32 word = task->slot[h], slot = word & ~CTN_EXITED;
+  if (!slot) return;
+  if (!(word & CTN_EXITED)) subsystems_exit(task, h, slot);
+  population_sub(slot, word & CTN_EXITED ? CTN_ONE_RECORD : ONE_TASK);
+}
+
+/* The task_struct goes: give back all that is still counted, and the record, if there is one. */
+static __always_inline void forget(const struct task_struct *task) {
+  struct table_place at = table_find(&task_buckets, task_bucket_bits, task);
+  if (at.record == NO_RECORD) return;
+  struct ctn_task *record = task_record(at.record);
+  if (!record) return;
   subsystems_release(record);
-  for (int h = 0; h < CTN_MAX_HIER; h++) {
-    __u32 word = record->slot[h], slot = word & ~CTN_EXITED;
-    if (!slot) continue;
-    if (!(word & CTN_EXITED)) subsystems_exit(record, h, slot);
-    population_sub(slot, word & CTN_EXITED ? CTN_ONE_RECORD : ONE_TASK);
+#pragma unroll
+  for (int pair = 0; pair < CTN_HIER_PAIRS; pair++) {
+    if (pair_is_empty(record, pair)) continue;
+    forget_one(record, 2 * pair);
+    forget_one(record, 2 * pair + 1);
   }
-  task_remove(task);
+  __builtin_memset(record, 0, sizeof(*record));
+  table_remove(&at);
 }
 
 /* Moves one task to `target` in hierarchy `h`; under the writer lock, so there is one mover. */
@@ -106,6 +141,8 @@ static __always_inline enum ctn_move_result move(struct task_struct *task, __u32
   /* Not yet woken: the forking CPU may still be making its record. */
   if (task->__state & TASK_NEW) return CTN_MOVE_NEW;
   __u32 next = target >= CTN_MAX_HIER ? target : 0;
+  /* Before anything of the task changes: a fork of it that is under way looks again (t_newtask). */
+  __sync_fetch_and_add(&moves, 1);
   struct ctn_task *record = task_find(task);
   if (!record) {
     if (!next) return CTN_MOVE_SAME;

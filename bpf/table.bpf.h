@@ -49,10 +49,12 @@ static __always_inline int bucket_find(struct ctn_bucket *bucket, const void *ob
 /* Claims an empty place from `first` on and before `end` for `object`, or -1. */
 static __always_inline int bucket_claim(struct ctn_bucket *bucket, const void *object, int first,
                                         int end) {
-  for (int i = first; i < end; i++)
-    if (*(volatile __u64 *)&bucket->key[i] == 0 &&
-        __sync_val_compare_and_swap(&bucket->key[i], 0, (__u64)object) == 0)
-      return i;
+  for (int i = first; i < end; i++) {
+    if (*(volatile __u64 *)&bucket->key[i]) continue;
+    __u64 seen = __sync_val_compare_and_swap(&bucket->key[i], 0, (__u64)object);
+    asm volatile("" : "+r"(seen)); /* see counter_try_charge() */
+    if (!seen) return i;
+  }
   return -1;
 }
 

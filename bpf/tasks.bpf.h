@@ -40,15 +40,6 @@ static __always_inline struct ctn_task *task_insert(const struct task_struct *ta
   return record == NO_RECORD ? NULL : task_record(record);
 }
 
-static __always_inline void task_remove(const struct task_struct *task) {
-  struct table_place at = table_find(&task_buckets, task_bucket_bits, task);
-  if (at.record == NO_RECORD) return;
-  struct ctn_task *record = task_record(at.record);
-  if (!record) return;
-  __builtin_memset(record, 0, sizeof(*record));
-  table_remove(&at);
-}
-
 /* Slot of a task in the hierarchy a subsystem is bound to; 0 while it is unbound. */
 static __always_inline __u32 task_slot(const struct ctn_task *task, __u32 subsystem) {
   __u32 hierarchy = core.bound[subsystem];

@@ -23,75 +23,6 @@ struct {
 #include "numtasks/numtasks_rate.bpf.h"
 #include "numtasks/numtasks_shares.bpf.h"
 
-struct numtasks_walk {
-  __u32 slot;    /* where the walk stands */
-  __u32 stop;    /* slot to stop before; a walk stops at the root anyway */
-  __u32 refused; /* slot whose limit refused, or 0 */
-};
-
-static long numtasks_charge_one(__u32 i, void *arg) {
-  struct numtasks_walk *walk = arg;
-  __u32 slot = walk->slot;
-  if (slot < CTN_MAX_HIER) return 1;
-  struct numtasks_state *state = bpf_map_lookup_elem(&numtasks, &slot);
-  if (!state) return 1;
-  if (!counter_try_charge(&state->current, *(volatile __u64 *)&state->bound)) {
-    walk->refused = slot;
-    return 1;
-  }
-  walk->slot = state->parent;
-  return 0;
-}
-
-static long numtasks_force_one(__u32 i, void *arg) {
-  struct numtasks_walk *walk = arg;
-  __u32 slot = walk->slot;
-  if (slot == walk->stop || slot < CTN_MAX_HIER) return 1;
-  struct numtasks_state *state = bpf_map_lookup_elem(&numtasks, &slot);
-  if (!state) return 1;
-  __sync_fetch_and_add(&state->current, 1);
-  walk->slot = state->parent;
-  return 0;
-}
-
-/* Takes back what a refused walk charged; `peak` must not see those. */
-static long numtasks_revert_one(__u32 i, void *arg) {
-  struct numtasks_walk *walk = arg;
-  __u32 slot = walk->slot;
-  if (slot == walk->stop || slot < CTN_MAX_HIER) return 1;
-  struct numtasks_state *state = bpf_map_lookup_elem(&numtasks, &slot);
-  if (!state) return 1;
-  __sync_fetch_and_add(&state->current, -1);
-  walk->slot = state->parent;
-  return 0;
-}
-
-static long numtasks_uncharge_one(__u32 i, void *arg) {
-  struct numtasks_walk *walk = arg;
-  __u32 slot = walk->slot;
-  if (slot == walk->stop || slot < CTN_MAX_HIER) return 1;
-  struct numtasks_state *state = bpf_map_lookup_elem(&numtasks, &slot);
-  if (!state) return 1;
-  counter_uncharge_peak(&state->current, &state->peak);
-  walk->slot = state->parent;
-  return 0;
-}
-
-/* Is there room for one more? Writes nothing. */
-static long numtasks_look_one(__u32 i, void *arg) {
-  struct numtasks_walk *walk = arg;
-  __u32 slot = walk->slot;
-  if (slot < CTN_MAX_HIER) return 1;
-  struct numtasks_state *state = bpf_map_lookup_elem(&numtasks, &slot);
-  if (!state) return 1;
-  if (*(volatile __u64 *)&state->current >= *(volatile __u64 *)&state->bound) {
-    walk->refused = slot;
-    return 1;
-  }
-  walk->slot = state->parent;
-  return 0;
-}
-
 /* --- charging --- */
 
 static __always_inline struct numtasks_state *numtasks_of(__u32 slot) {
@@ -104,17 +35,23 @@ __noinline __u64 numtasks_force(__u32 slot, __u32 stop) {
   struct numtasks_state *state = numtasks_of(slot);
   bool shared = state && *(volatile __u32 *)&state->flags & NUMTASKS_SHARES;
   __u64 rest = shared ? numtasks_share(slot, 1, stop) : 0;
-  struct numtasks_walk walk = {.slot = slot, .stop = stop};
-  bpf_loop(CTN_MAX_DEPTH + 1, numtasks_force_one, &walk, 0);
-  return slot | (shared ? NUMTASKS_SHARED : 0) | rest << 32;
+  __u64 word = slot | (shared ? NUMTASKS_SHARED : 0) | rest << 32;
+  for_each_level(slot, state, &numtasks) {
+    if (slot == stop) break;
+    __sync_fetch_and_add(&state->current, 1);
+  }
+  return word;
 }
 
 /* Gives back what a task's word says is charged, up to before `stop`; what is left to enter there. */
 __noinline int numtasks_give_back(__u32 word, __u32 stop) {
   __u32 slot = word & ~NUMTASKS_SHARED;
-  struct numtasks_walk walk = {.slot = slot, .stop = stop};
-  bpf_loop(CTN_MAX_DEPTH + 1, numtasks_uncharge_one, &walk, 0);
-  return word & NUMTASKS_SHARED ? numtasks_share(slot, -1, stop) : 0;
+  struct numtasks_state *state;
+  for_each_level(slot, state, &numtasks) {
+    if (slot == stop) break;
+    counter_uncharge_peak(&state->current, &state->peak);
+  }
+  return word & NUMTASKS_SHARED ? numtasks_share(word & ~NUMTASKS_SHARED, -1, stop) : 0;
 }
 
 /* Counts a refusal and tells of it. Returns 0: the word of a child that is not charged. */
@@ -128,17 +65,35 @@ static __noinline __u32 numtasks_refuse(__u32 slot, __u32 refused, __u32 kind) {
   return 0;
 }
 
-static __always_inline void numtasks_revert(__u32 slot, __u32 stop) {
-  struct numtasks_walk walk = {.slot = slot, .stop = stop};
-  bpf_loop(CTN_MAX_DEPTH + 1, numtasks_revert_one, &walk, 0);
+/* Takes back what a refused fork was charged, up to before `stop`; `peak` must not see those. */
+__noinline int numtasks_revert(__u32 slot, __u32 stop) {
+  struct numtasks_state *state;
+  for_each_level(slot, state, &numtasks) {
+    if (slot == stop) break;
+    __sync_fetch_and_add(&state->current, -1);
+  }
+  return 0;
 }
 
 /* Charges `slot` and all above, or says which container's limit refused, with nothing charged. */
 static __always_inline __u32 numtasks_try(__u32 slot) {
-  struct numtasks_walk walk = {.slot = slot};
-  bpf_loop(CTN_MAX_DEPTH + 1, numtasks_charge_one, &walk, 0);
-  if (walk.refused) numtasks_revert(slot, walk.refused);
-  return walk.refused;
+  __u32 own = slot;
+  struct numtasks_state *state;
+  for_each_level(slot, state, &numtasks) {
+    if (counter_try_charge(&state->current, *(volatile __u64 *)&state->bound)) continue;
+    __u32 refused = slot; /* the loop's own is on the stack, where the look-up reads it */
+    numtasks_revert(own, refused);
+    return refused;
+  }
+  return 0;
+}
+
+/* Whose limit has no room for one more, or 0. Writes nothing. */
+__noinline __u32 numtasks_full(__u32 slot) {
+  struct numtasks_state *state;
+  for_each_level(slot, state, &numtasks)
+    if (*(volatile __u64 *)&state->current >= *(volatile __u64 *)&state->bound) return slot;
+  return 0;
 }
 
 /* Where shares or rates are in force. Limits and rates are looked at before anything is charged, so that
@@ -153,9 +108,8 @@ static __noinline __u32 numtasks_charge_bound(__u32 slot, __u32 flags) {
     if (refused) return numtasks_refuse(slot, refused, CTN_EVENT_FORK_RATE);
   }
   if (flags & NUMTASKS_SHARES) {
-    struct numtasks_walk walk = {.slot = slot};
-    bpf_loop(CTN_MAX_DEPTH + 1, numtasks_look_one, &walk, 0);
-    if (walk.refused) return numtasks_refuse(slot, walk.refused, CTN_EVENT_FORK_REFUSED);
+    refused = numtasks_full(slot);
+    if (refused) return numtasks_refuse(slot, refused, CTN_EVENT_FORK_REFUSED);
     __u32 root = (core.bound[CTN_NUMTASKS] - 1) & (CTN_MAX_HIER - 1);
     if (!numtasks_borrow(slot)) return numtasks_refuse(slot, root, CTN_EVENT_FORK_REFUSED);
     word |= NUMTASKS_SHARED;
