@@ -169,7 +169,7 @@ Result<Slot> create(Writer& writer, Slot parent, const std::string& name,
   lists::link(writer, slot);
   writer.core().containers++;
   /* The first container of a hierarchy: from here on its subsystems need their hooks. */
-  if (writer.nodes()[node.hierarchy].dependants == 1) {
+  if (parent < CTN_MAX_HIER && writer.nodes()[parent].dependants == 1) {
     if (auto ok = hooks::reconcile(writer); !ok) {
       (void)remove(writer, slot, true);
       return ok.error();

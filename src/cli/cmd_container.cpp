@@ -1,6 +1,9 @@
 /* create, rm, rename, get, set */
 #include <fmt/format.h>
 
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "context.h"
@@ -85,6 +88,7 @@ Result<void> get(const Context& context, const std::string& address,
 
 struct Options {
   std::vector<std::string> addresses;
+  std::string file;
   std::string address;
   std::vector<std::string> settings;
   std::vector<std::string> names;
@@ -96,17 +100,56 @@ struct Options {
   bool best_effort = false;
 };
 
+/* The lines of a file, empty ones left out; `-` is standard input. */
+Result<std::vector<std::string>> read_lines(const std::string& name) {
+  std::unique_ptr<FILE, int (*)(FILE*)> opened(name == "-" ? nullptr : std::fopen(name.c_str(), "re"),
+                                               [](FILE* file) { return std::fclose(file); });
+  FILE* file = name == "-" ? stdin : opened.get();
+  Error failed = system_error(fmt::format("read addresses from '{}'", printable(name)));
+  if (file == nullptr) return failed;
+  std::vector<std::string> lines;
+  char* line = nullptr;
+  std::size_t size = 0;
+  for (ssize_t length; (length = ::getline(&line, &size, file)) >= 0;) {
+    if (length > 0 && line[length - 1] == '\n') length--;
+    if (length > 0) lines.emplace_back(line, static_cast<std::size_t>(length));
+  }
+  failed = system_error(fmt::format("read addresses from '{}'", printable(name)));
+  std::free(line);
+  if (std::ferror(file)) return failed;
+  return lines;
+}
+
+void add_addresses(CLI::App& app, Options& options, const char* help) {
+  app.add_option("ADDR", options.addresses, help);
+  app.add_option("-f,--file", options.file, "more of them from FILE, one a line; -: standard input")
+      ->type_name("FILE");
+}
+
+/* Those on the command line and those in the file; one of the two has to be given. */
+Result<void> gather_addresses(Options& options) {
+  if (options.addresses.empty() && options.file.empty()) throw CLI::RequiredError("ADDR");
+  if (options.file.empty()) return {};
+  CTN_ASSIGN(std::vector<std::string> lines, read_lines(options.file));
+  options.addresses.insert(options.addresses.end(), lines.begin(), lines.end());
+  return {};
+}
+
 }  // namespace
 
 void add_create(CLI::App& app, Context& context) {
   auto options = std::make_shared<Options>();
-  app.add_option("ADDR", options->addresses, "containers to make")->required();
+  add_addresses(app, *options, "containers to make");
   app.add_flag("-p,--parents", options->parents, "make missing parents too");
   app.add_option("-s,--set", options->settings, "set an attribute of each")
       ->type_name("ATTR=VALUE")
       ->allow_extra_args(false);
   app.add_flag("--best-effort", options->best_effort, "also limits this kernel cannot enforce");
   app.callback([&context, options] {
+    if (auto ok = gather_addresses(*options); !ok) {
+      context.exit_code = fail(context, ok.error());
+      return;
+    }
     auto writer = open_writer(context, BringUp::kDefault);
     if (!writer) {
       context.exit_code = fail(context, writer.error());
@@ -121,10 +164,14 @@ void add_create(CLI::App& app, Context& context) {
 
 void add_rm(CLI::App& app, Context& context) {
   auto options = std::make_shared<Options>();
-  app.add_option("ADDR", options->addresses, "containers to remove")->required();
+  add_addresses(app, *options, "containers to remove");
   app.add_flag("-r,--recursive", options->recursive, "with all containers below");
   app.add_flag("--lazy", options->lazy, "even in use: it lingers until its last task and file go");
   app.callback([&context, options] {
+    if (auto ok = gather_addresses(*options); !ok) {
+      context.exit_code = fail(context, ok.error());
+      return;
+    }
     auto writer = open_writer(context);
     if (!writer) {
       context.exit_code = fail(context, writer.error());

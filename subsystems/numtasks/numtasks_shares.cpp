@@ -240,10 +240,11 @@ Result<Change> prepare_total(Writer& writer, Slot slot, const std::string& text)
 }
 
 void give_shares_back(Writer& writer, Slot slot) {
+  auto all = writer.records<numtasks_state>("numtasks");
+  if (!all || ((*all)[slot].shares.min == CTN_DONT_CARE && (*all)[slot].shares.max == CTN_DONT_CARE))
+    return; /* nearly always; looked at before all tasks are mapped */
   auto books = Books::open(writer);
   if (!books) return; /* only with the pins of another version, which open() refuses */
-  const ctn_shares& own = books->shares(slot);
-  if (own.min == CTN_DONT_CARE && own.max == CTN_DONT_CARE) return;
   books->forsake(slot);
 }
 

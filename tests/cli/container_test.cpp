@@ -27,6 +27,23 @@ TEST_F(Container, SeveralFailuresAreOneJsonDocument) {
   EXPECT_EQ(parsed["errors"][1]["code"], "ENOENT");
 }
 
+/* -f: addresses from a file or standard input, besides those of the command line. */
+TEST_F(Container, AddressesComeFromAFileToo) {
+  std::string list = shell("mktemp").out;
+  list.pop_back();
+  ASSERT_EQ(shell("printf 'default:/b\\n\\ndefault:/b/c' >" + list).code, 0);
+  out({"create", "default:/a", "-f", list});
+  EXPECT_TRUE(exists("default:/a"));
+  EXPECT_TRUE(exists("default:/b/c"));
+  std::string rm = " | " + ctnbpf_path() + " rm -f -";
+  EXPECT_EQ(shell("printf 'default:/b/c\\ndefault:/b'" + rm).code, 0);
+  EXPECT_FALSE(exists("default:/b"));
+  EXPECT_TRUE(exists("default:/a"));
+  fails({"create", "-f", list + ".none"}, 1, {"read addresses from", "No such file"});
+  fails({"create"}, 2, {"ADDR"});
+  ::unlink(list.c_str());
+}
+
 TEST_F(Container, CreateMakesParentsWithP) {
   out({"create", "-p", "numtasks:/x/y/z"});
   EXPECT_TRUE(exists("default:/x/y/z"));
