@@ -80,7 +80,9 @@ static __always_inline bool counter_try_charge(__u64 *held, __u64 limit) {
   __u64 old = *(volatile __u64 *)held;
   if (old >= limit) return false;
   __u64 seen = __sync_val_compare_and_swap(held, old, old + 1);
-  asm volatile("" : "+r"(seen)); /* or clang makes a word of the comparison first, then looks at that */
+  asm volatile(
+      ""
+      : "+r"(seen)); /* or clang makes a word of the comparison first, then looks at that */
   return seen == old || counter_charge_contended(held, limit);
 }
 
@@ -107,9 +109,9 @@ static __always_inline void counter_uncharge_peak(__u64 *held, __u64 *peak) {
 /* From a container up to below the root: `slot` is each in turn and `state` its record in an array of
  * the subsystem's, which has the parent's slot in it. A plain loop: bpf_loop() would cost a call for
  * each level, and the verifier follows this one where it stands in a global function, so once. */
-#define for_each_level(slot, state, map)                                                 \
-  for (int level = 0; level <= CTN_MAX_DEPTH && (slot) >= CTN_MAX_HIER &&                \
-                      ((state) = bpf_map_lookup_elem(map, &(slot)));                     \
+#define for_each_level(slot, state, map)                                  \
+  for (int level = 0; level <= CTN_MAX_DEPTH && (slot) >= CTN_MAX_HIER && \
+                      ((state) = bpf_map_lookup_elem(map, &(slot)));      \
        level++, (slot) = (state)->parent)
 
 #include "tasks.bpf.h"

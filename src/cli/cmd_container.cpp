@@ -102,8 +102,9 @@ struct Options {
 
 /* The lines of a file, empty ones left out; `-` is standard input. */
 Result<std::vector<std::string>> read_lines(const std::string& name) {
-  std::unique_ptr<FILE, int (*)(FILE*)> opened(name == "-" ? nullptr : std::fopen(name.c_str(), "re"),
-                                               [](FILE* file) { return std::fclose(file); });
+  std::unique_ptr<FILE, int (*)(FILE*)> opened(
+      name == "-" ? nullptr : std::fopen(name.c_str(), "re"),
+      [](FILE* file) { return std::fclose(file); });
   FILE* file = name == "-" ? stdin : opened.get();
   Error failed = system_error(fmt::format("read addresses from '{}'", printable(name)));
   if (file == nullptr) return failed;

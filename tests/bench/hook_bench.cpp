@@ -27,7 +27,8 @@ int main(int argc, char** argv) {
     return 2;
   }
   std::string prefix = std::string(argv[1]) + "_";
-  std::unique_ptr<stores_bpf, void (*)(stores_bpf*)> stores(stores_bpf__open(), stores_bpf__destroy);
+  std::unique_ptr<stores_bpf, void (*)(stores_bpf*)> stores(stores_bpf__open(),
+                                                            stores_bpf__destroy);
   if (!stores) return fail("open", -errno);
   int chosen = 0;
   bpf_program* program = nullptr;

@@ -24,11 +24,9 @@ static __always_inline bool is_member(void) {
 
 /* --- the floor --------------------------------------------------------------------------------- */
 
-#define EMPTY(name, hook)      \
-  SEC(hook)                    \
-  int empty_##name(void *ctx) { \
-    return 0;                  \
-  }
+#define EMPTY(name, hook) \
+  SEC(hook)               \
+  int empty_##name(void *ctx) { return 0; }
 
 EMPTY(fork_alloc, "lsm/task_alloc")
 EMPTY(fork_newtask, "tp_btf/task_newtask")
@@ -127,41 +125,41 @@ static __always_inline void table_drop(struct task_struct *task) {
 /* --- the hooks --------------------------------------------------------------------------------- */
 
 /* `at_gate`: the child is entered at the fork gate, else at newtask. */
-#define STORE(name, find, at_gate)                                               \
-  SEC("lsm/task_alloc")                                                          \
+#define STORE(name, find, at_gate)                                                \
+  SEC("lsm/task_alloc")                                                           \
   int BPF_PROG(name##_alloc, struct task_struct *child, unsigned long f, int r) { \
-    struct task_struct *forker = bpf_get_current_task_btf();                     \
-    if (!find(forker)) {                                                         \
-      if (!is_member()) return r;                                                \
-      name##_add(forker);                                                        \
-    }                                                                            \
-    if (at_gate) name##_add(child);                                              \
-    return r;                                                                    \
-  }                                                                              \
-  SEC("tp_btf/task_newtask")                                                     \
-  int BPF_PROG(name##_newtask, struct task_struct *child) {                      \
-    if (!find(bpf_get_current_task_btf())) return 0;                             \
-    if (!at_gate) name##_add(child);                                             \
-    struct ctn_task *record = find(child);                                       \
-    if (record) record->slot[0] = 1;                                             \
-    return 0;                                                                    \
-  }                                                                              \
-  SEC("tp_btf/sched_process_exit")                                               \
-  int BPF_PROG(name##_exit, struct task_struct *task) {                          \
-    struct ctn_task *record = find(task);                                        \
-    if (record) record->slot[0] |= CTN_EXITED;                                   \
-    return 0;                                                                    \
-  }                                                                              \
-  SEC("fentry/release_task")                                                     \
-  int BPF_PROG(name##_release, struct task_struct *task) {                       \
-    struct ctn_task *record = find(task);                                        \
-    if (record) record->numtasks = 0;                                            \
-    return 0;                                                                    \
-  }                                                                              \
-  SEC("lsm/task_free")                                                           \
-  int BPF_PROG(name##_free, struct task_struct *task) {                          \
-    if (find(task)) name##_drop(task);                                           \
-    return 0;                                                                    \
+    struct task_struct *forker = bpf_get_current_task_btf();                      \
+    if (!find(forker)) {                                                          \
+      if (!is_member()) return r;                                                 \
+      name##_add(forker);                                                         \
+    }                                                                             \
+    if (at_gate) name##_add(child);                                               \
+    return r;                                                                     \
+  }                                                                               \
+  SEC("tp_btf/task_newtask")                                                      \
+  int BPF_PROG(name##_newtask, struct task_struct *child) {                       \
+    if (!find(bpf_get_current_task_btf())) return 0;                              \
+    if (!at_gate) name##_add(child);                                              \
+    struct ctn_task *record = find(child);                                        \
+    if (record) record->slot[0] = 1;                                              \
+    return 0;                                                                     \
+  }                                                                               \
+  SEC("tp_btf/sched_process_exit")                                                \
+  int BPF_PROG(name##_exit, struct task_struct *task) {                           \
+    struct ctn_task *record = find(task);                                         \
+    if (record) record->slot[0] |= CTN_EXITED;                                    \
+    return 0;                                                                     \
+  }                                                                               \
+  SEC("fentry/release_task")                                                      \
+  int BPF_PROG(name##_release, struct task_struct *task) {                        \
+    struct ctn_task *record = find(task);                                         \
+    if (record) record->numtasks = 0;                                             \
+    return 0;                                                                     \
+  }                                                                               \
+  SEC("lsm/task_free")                                                            \
+  int BPF_PROG(name##_free, struct task_struct *task) {                           \
+    if (find(task)) name##_drop(task);                                            \
+    return 0;                                                                     \
   }
 
 STORE(table, table_find_task, true)
