@@ -36,6 +36,15 @@ struct {
   __type(value, struct ctn_info);
 } infos SEC(".maps");
 
+/* Tombstones; likewise no program's. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, CTN_TOMBS);
+  __type(key, __u32);
+  __type(value, struct ctn_tomb);
+} tombs SEC(".maps");
+
 /* Heads of the name index: slot, or 0. */
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);

@@ -66,12 +66,16 @@ Result<State> State::open(const Pins& pins) {
 
 Result<void*> State::map_records(const std::string& map, std::uint32_t value_size,
                                  std::uint32_t each) const {
+  return map_array(map, value_size, static_cast<std::uint32_t>(nodes_.size() * each));
+}
+
+Result<void*> State::map_array(const std::string& map, std::uint32_t value_size,
+                               std::uint32_t count) const {
   auto found = mappings_.find(map);
   if (found == mappings_.end()) {
-    auto count = static_cast<std::uint32_t>(nodes_.size() * each);
     CTN_ASSIGN(Mapping mapping, Mapping::open(*pins_, map, value_size, count, writable_));
     if (mapping.size() < count)
-      return Error{EPROTO, fmt::format("map '{}' is shorter than the table of containers", map)};
+      return Error{EPROTO, fmt::format("map '{}' has fewer than {} records", map, count)};
     found = mappings_.emplace(map, std::move(mapping)).first;
   }
   return static_cast<void*>(found->second.as<char>().data());

@@ -171,7 +171,7 @@ Result<Slot> create(Writer& writer, Slot parent, const std::string& name,
   /* The first container of a hierarchy: from here on its subsystems need their hooks. */
   if (parent < CTN_MAX_HIER && writer.nodes()[parent].dependants == 1) {
     if (auto ok = hooks::reconcile(writer); !ok) {
-      (void)remove(writer, slot, true);
+      unmake(writer, slot);
       return ok.error();
     }
   }
@@ -197,6 +197,7 @@ Result<void> remove(Writer& writer, Slot slot, bool lazy) {
     return busy(writer, slot, fmt::format("has {} reference{} held by {}: end those, or use --lazy to "
                                           "let it linger",
                                           refs, refs == 1 ? "" : "s", holders(writer, node.hierarchy)));
+  writer.infos()[slot].removed_ns = now_ns();
   store(node.state, static_cast<std::uint8_t>(CTN_REMOVED)); /* the commit */
   lists::unlink(writer, slot);
   writer.core().containers--;
@@ -207,6 +208,11 @@ Result<void> remove(Writer& writer, Slot slot, bool lazy) {
   lists::free_if_unheld(writer, slot);
   (void)tell_if_emptied(writer, parent);
   return {};
+}
+
+void unmake(Writer& writer, Slot slot) {
+  writer.nodes()[slot].flags |= CTN_UNMADE;
+  (void)remove(writer, slot, true);
 }
 
 Result<void> rename(Writer& writer, Slot slot, const std::string& name) {

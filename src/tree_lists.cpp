@@ -5,6 +5,7 @@
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
 #include "grace.h"
+#include "tombs.h"
 
 namespace ctnbpf::tree::lists {
 namespace {
@@ -110,6 +111,7 @@ bool free_if_unheld(Writer& writer, Slot slot) {
   ctn_node& node = writer.nodes()[slot];
   if (node.state != CTN_REMOVED || node.dependants != 0) return false;
   if (load(node.population) != 0 || load(node.refs) != 0) return false;
+  if ((node.flags & CTN_UNMADE) == 0) write_tomb(writer, slot);
   for (const Subsystem* subsystem : bound_subsystems(writer, node.hierarchy))
     if (subsystem->destroy) subsystem->destroy(writer, slot);
   node.generation++;

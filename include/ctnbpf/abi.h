@@ -40,6 +40,7 @@ enum ctn_flag {
   CTN_NOTIFY_ON_RELEASE = 1 << 0,
   CTN_TRANSIENT = 1 << 1, /* made by `run`; removed when the run and its tasks are gone */
   CTN_KILLING = 1 << 2,   /* `kill` is at work: forks of its tasks are refused */
+  CTN_UNMADE = 1 << 3,    /* removed by the command that made it: leaves no tombstone */
 };
 
 /* One per slot, a cache line each. The writer lock guards every field but `population` and `refs`,
@@ -71,11 +72,30 @@ struct ctn_node {
 /* Cold data by slot: read to print and to look up a name, never by a BPF program. */
 struct ctn_info {
   __u64 created_ns;  /* CLOCK_REALTIME */
+  __u64 removed_ns;  /* likewise; 0 while it is in the tree */
   __u64 owner_start; /* transient: start time of the run, in clock ticks since boot */
   __u32 owner_pid;   /* transient: pid of the run */
   __u32 announced;   /* how many of the node's `releases` agentd has dealt with */
   char name[CTN_NAME_MAX + 1];
 };
+
+#define CTN_TOMBS 1024
+#define CTN_TOMB_PATH 672
+#define CTN_TOMB_FIGURES 10
+
+/* What is left of a container that is gone. Number n (from 0) is in record n % CTN_TOMBS. */
+struct ctn_tomb {
+  __u64 number; /* n + 1; stored last, 0 while it is being written */
+  __u64 created_ns;
+  __u64 removed_ns;
+  __u32 slot;       /* it had; with created_ns, whose tombstone this is */
+  __u32 subsystems; /* bit (1 << id): those of its hierarchy */
+  char hierarchy[64];
+  char path[CTN_TOMB_PATH]; /* one that is longer lost its beginning, and begins with "..." */
+  /* By subsystem: use, peak, limit, refusals; then the attributes with a `kept` place, from 1 on. */
+  __u64 figures[16][CTN_TOMB_FIGURES];
+};
+#define CTN_TOMB_KEPT 4 /* place 1 is figure CTN_TOMB_KEPT */
 
 /* --- hierarchies and the core's settings ---------------------------------------------------- */
 
@@ -158,6 +178,7 @@ struct ctn_core {
   struct ctn_hierarchy hierarchies[CTN_MAX_HIER];
   __u32 cpus; /* how many there can be, for arrays by slot and CPU */
   __u32 max_files;
+  __u64 tombs; /* how many tombstones were ever written */
 };
 
 /* --- tasks ----------------------------------------------------------------------------------- */
@@ -274,8 +295,9 @@ struct ctn_fork {
 #endif
 CTN_ASSERT(sizeof(struct ctn_node) == 64, "a node is one cache line");
 CTN_ASSERT(sizeof(struct ctn_bucket) == 64, "a bucket is one cache line");
+CTN_ASSERT(sizeof(struct ctn_tomb) == 2048, "no room lost");
 CTN_ASSERT(sizeof(struct ctn_task) == 64, "a task record is one cache line");
-CTN_ASSERT(sizeof(struct ctn_info) == 280, "layout");
+CTN_ASSERT(sizeof(struct ctn_info) == 288, "layout");
 CTN_ASSERT(sizeof(struct ctn_event) == 64, "an event is one cache line");
 CTN_ASSERT(sizeof(struct ctn_walk_task) == 84, "layout");
 

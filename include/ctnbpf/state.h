@@ -42,10 +42,18 @@ class State {
     return std::span<const T>(static_cast<const T*>(data), nodes_.size() * each);
   }
 
+  /* An array of another kind, with `count` records. */
+  template <typename T>
+  Result<std::span<const T>> array(const std::string& map, std::uint32_t count) const {
+    CTN_ASSIGN(void* data, map_array(map, sizeof(T), count));
+    return std::span<const T>(static_cast<const T*>(data), count);
+  }
+
  protected:
   State();
   Result<void> load(const Pins& pins, bool writable);
   Result<void*> map_records(const std::string& map, std::uint32_t value_size, std::uint32_t each) const;
+  Result<void*> map_array(const std::string& map, std::uint32_t value_size, std::uint32_t count) const;
 
   std::unique_ptr<Pins> pins_;
   bool writable_ = false;
@@ -90,6 +98,12 @@ class Writer : public State {
   Result<std::span<T>> records(const std::string& map, std::uint32_t each = 1) {
     CTN_ASSIGN(void* data, map_records(map, sizeof(T), each));
     return std::span<T>(static_cast<T*>(data), nodes_.size() * each);
+  }
+
+  template <typename T>
+  Result<std::span<T>> array(const std::string& map, std::uint32_t count) {
+    CTN_ASSIGN(void* data, map_array(map, sizeof(T), count));
+    return std::span<T>(static_cast<T*>(data), count);
   }
 
  private:

@@ -36,6 +36,9 @@ struct Attribute {
   /* The level that can keep a promise this attribute makes; setting it to anything but `max` on a
    * lower level is refused. */
   ctn_level needs = CTN_LEVEL_NONE;
+  /* A number that a removed container's tombstone keeps, at this place for ever: 1 to 6; 0: it does
+   * not. What `figures` says is kept anyway. */
+  std::uint8_t kept = 0;
   /* `hierarchy create` takes the value by this option, for the root. */
   const char* hierarchy_option = nullptr;
   bool flag = false; /* that option takes no value: it means 1 */
@@ -111,6 +114,9 @@ struct Subsystem {
    * the attach back: the tasks return to where they were, and the subsystems that had been called, the
    * one that failed too, are called for that container. */
   Result<void> (*attach)(Writer& writer, Slot slot, std::span<const Arrival> tasks) = nullptr;
+  /* The attributes with a `kept` place of a container that no task is in any more, by place; read one
+   * by one if this is null. For a subsystem that would read them all to read one. */
+  void (*last_words)(const State& state, Slot slot, std::span<__u64> kept) = nullptr;
   /* What its references to a container are, in the plural ("open files"); null: it holds none. */
   const char* references = nullptr;
   /* May those tasks that `belongs` says are to come, come into `slot`? The first refusal aborts. */

@@ -65,6 +65,8 @@ Result<Slot> create(Writer& writer, Slot parent, const std::string& name,
 /* EBUSY with the first reason and its count; EPERM for a root. With `lazy`, live tasks and
  * references do not stop it: the container lingers until they are gone. */
 Result<void> remove(Writer& writer, Slot slot, bool lazy);
+/* Removes a container that the same command made, as if it had not been made. */
+void unmake(Writer& writer, Slot slot);
 /* EEXIST, EINVAL; EPERM for a root. */
 Result<void> rename(Writer& writer, Slot slot, const std::string& name);
 

@@ -19,7 +19,7 @@ Result<void> create_one(Writer& writer, const std::string& text, bool parents,
   CTN_ASSIGN(Address address, parse_address(text));
   std::vector<Slot> made;
   auto undo = [&](const Error& error) {
-    for (auto slot = made.rbegin(); slot != made.rend(); ++slot) (void)tree::remove(writer, *slot, false);
+    for (auto slot = made.rbegin(); slot != made.rend(); ++slot) tree::unmake(writer, *slot);
     return error;
   };
   CTN_ASSIGN(Slot at, tree::find_hierarchy(writer, address.hierarchy));

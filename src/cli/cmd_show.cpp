@@ -9,6 +9,8 @@
 #include "ctnbpf/membership.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
+#include "removed.h"
+#include "table.h"
 #include "value_json.h"
 
 namespace ctnbpf::cli {
@@ -21,17 +23,6 @@ struct TreeOptions {
   bool lingering = false;
   int depth = CTN_MAX_DEPTH;
 };
-
-/* Columns a text takes on a terminal, one for each UTF-8 character. */
-std::size_t width(const std::string& text) {
-  return static_cast<std::size_t>(std::count_if(
-      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
-}
-
-std::string padded(const std::string& text, std::size_t columns) {
-  std::size_t have = width(text);
-  return have < columns ? text + std::string(columns - have, ' ') : text;
-}
 
 std::string cell(const Figures& figures, bool all) {
   std::string text = fmt::format("{} {}", figures.noun, figures.current);
@@ -213,6 +204,7 @@ Result<void> show_tree(const Context& context, const TreeOptions& options) {
 struct StatOptions {
   std::vector<std::string> addresses;
   bool recursive = false;
+  bool removed = false;
   std::string format = "table";
 };
 
@@ -248,9 +240,8 @@ Result<std::vector<StatRow>> collect_stat(const State& state, const StatOptions&
 
 std::string number(std::uint64_t value) { return value == CTN_UNLIMITED ? "max" : std::to_string(value); }
 
-void print_table(const std::vector<StatRow>& rows, const std::vector<const Subsystem*>& columns,
-                 bool csv) {
-  std::vector<std::vector<std::string>> table(1, {"container"});
+void print_stat(const std::vector<StatRow>& rows, const std::vector<const Subsystem*>& columns, bool csv) {
+  Table table(1, {"container"});
   for (const Subsystem* subsystem : columns) {
     /* The noun is the plural of what is counted; the table names the first column by it. */
     std::string noun = subsystem->name + std::string_view(subsystem->name).starts_with("num") * 3;
@@ -273,29 +264,11 @@ void print_table(const std::vector<StatRow>& rows, const std::vector<const Subsy
     }
     table.push_back(std::move(line));
   }
-  std::vector<std::size_t> widths(table[0].size());
-  for (const auto& line : table)
-    for (std::size_t i = 0; i < line.size(); i++) widths[i] = std::max(widths[i], width(line[i]));
-  for (const auto& line : table) {
-    std::string out;
-    for (std::size_t i = 0; i < line.size(); i++) {
-      if (csv) {
-        bool quote = line[i].find_first_of(",\"") != std::string::npos;
-        std::string text = line[i];
-        for (std::size_t at = 0; quote && (at = text.find('"', at)) != std::string::npos; at += 2)
-          text.insert(at, 1, '"');
-        out += (i ? "," : "") + (quote ? "\"" + text + "\"" : text);
-      } else if (i == 0) {
-        out += padded(line[i], widths[i]);
-      } else {
-        out += "  " + std::string(widths[i] - width(line[i]), ' ') + line[i];
-      }
-    }
-    fmt::print("{}\n", out);
-  }
+  print_table(table, csv);
 }
 
 Result<void> show_stat(const Context& context, const StatOptions& options) {
+  if (options.removed) return show_removed(context, options.addresses, options.recursive, options.format);
   CTN_ASSIGN(State state, State::open(context.pins()));
   CTN_ASSIGN(std::vector<StatRow> rows, collect_stat(state, options));
   std::vector<const Subsystem*> columns;
@@ -305,7 +278,7 @@ Result<void> show_stat(const Context& context, const StatOptions& options) {
     if (used) columns.push_back(subsystem);
   }
   if (!context.json && options.format != "json") {
-    print_table(rows, columns, options.format == "csv");
+    print_stat(rows, columns, options.format == "csv");
     return {};
   }
   nlohmann::ordered_json json = nlohmann::ordered_json::array();
@@ -343,6 +316,7 @@ void add_stat(CLI::App& app, Context& context) {
   auto options = std::make_shared<StatOptions>();
   app.add_option("ADDR", options->addresses, "containers; none: all");
   app.add_flag("-r,--recursive", options->recursive, "with all containers below");
+  app.add_flag("--removed", options->removed, "removed containers, the last 1,024, with their final figures");
   app.add_option("--format", options->format, "table, json or csv")
       ->type_name("FORMAT")
       ->check(CLI::IsMember({"table", "json", "csv"}));

@@ -76,17 +76,24 @@ Result<Value> read_slices(const State& state, Slot slot) {
   return Value{text};
 }
 
+/* Places in a tombstone. */
+enum Kept : std::uint8_t { kKeptTotal = 1, kKeptUsage, kKeptUser, kKeptSystem, kKeptWait, kKeptSwitches };
+
 constexpr std::array kAttributes = {
-    Attribute{"usage", "ns of CPU time of this very container's tasks", read<usage>},
-    Attribute{"total", "ns of CPU time of the subtree, removed containers included", read<total>},
+    Attribute{"usage", "ns of CPU time of this very container's tasks", read<usage>, nullptr, nullptr,
+              CTN_LEVEL_NONE, kKeptUsage},
+    Attribute{"total", "ns of CPU time of the subtree, removed containers included", read<total>,
+              nullptr, nullptr, CTN_LEVEL_NONE, kKeptTotal},
     Attribute{"removed", "ns of `total` that removed containers used", read<removed>},
     Attribute{"usage_percpu", "`usage` by CPU; of a root: all that each CPU did", read_percpu},
-    Attribute{"user", "ns of `usage` spent outside the kernel", read<user>},
-    Attribute{"system", "ns of `usage` spent in the kernel, as its tick samples it", read<system>},
+    Attribute{"user", "ns of `usage` spent outside the kernel", read<user>, nullptr, nullptr,
+              CTN_LEVEL_NONE, kKeptUser},
+    Attribute{"system", "ns of `usage` spent in the kernel, as its tick samples it", read<system>,
+              nullptr, nullptr, CTN_LEVEL_NONE, kKeptSystem},
     Attribute{"wait", "ns that tasks of this container were ready and waited for a CPU",
-              read<wait>},
+              read<wait>, nullptr, nullptr, CTN_LEVEL_NONE, kKeptWait},
     Attribute{"switches", "how often a CPU switched away from a task of this container",
-              read<switches>},
+              read<switches>, nullptr, nullptr, CTN_LEVEL_NONE, kKeptSwitches},
     Attribute{"load", "percent of one CPU the subtree used in the last full 10 s",
               read<load_percent>},
     Attribute{"slices", "switches by the ns the task had run: below each bound, and the rest",
@@ -135,6 +142,30 @@ void destroy(Writer& writer, Slot slot) {
   store(root.folds, root.folds + 1);
 }
 
+/* Nothing of it runs, and its children are folded in: memory has it all. */
+void last_words(const State& state, Slot slot, std::span<__u64> kept) {
+  std::uint32_t cpus = state.core().cpus;
+  auto cells = state.records<cpuacct_cell>("cpuacct_cells", cpus);
+  auto states = state.records<cpuacct_state>("cpuacct");
+  if (!cells || !states) return;
+  cpuacct_cell sum = {};
+  std::uint64_t slices = 0;
+  for (std::uint32_t cpu = 0; cpu < cpus; cpu++) {
+    const cpuacct_cell& cell = (*cells)[std::size_t{slot} * cpus + cpu];
+    sum.usage += cell.usage;
+    sum.system += cell.system;
+    sum.wait += cell.wait;
+    for (std::uint64_t count : cell.slices) slices += count;
+  }
+  std::uint64_t in_kernel = std::min<std::uint64_t>(sum.system, sum.usage);
+  kept[kKeptTotal - 1] = sum.usage + (*states)[slot].removed;
+  kept[kKeptUsage - 1] = sum.usage;
+  kept[kKeptUser - 1] = sum.usage - in_kernel;
+  kept[kKeptSystem - 1] = in_kernel;
+  kept[kKeptWait - 1] = sum.wait;
+  kept[kKeptSwitches - 1] = slices;
+}
+
 /* The programs charge a task that is moved while it runs by the difference of these clocks. Without
  * it they charge up to its last tick. */
 Result<void> can_attach(const State& state, Slot, std::uint64_t) {
@@ -159,6 +190,7 @@ const Subsystem kCpuacct = {
     .can_attach = can_attach,
     .figures = nullptr,
     .check = nullptr,
+    .last_words = last_words,
 };
 
 }  // namespace ctnbpf

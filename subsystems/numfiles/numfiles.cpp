@@ -49,7 +49,7 @@ constexpr std::array kAttributes = {
     Attribute{"maxheld", "most files the subtree ever held", Beans::read_maxheld},
     Attribute{"minheld", "fewest files the subtree ever held", Beans::read_minheld},
     Attribute{"failcnt", "opens refused to tasks of this very container, by any barrier or limit",
-              Beans::read<&beans_state::failcnt>},
+              Beans::read<&beans_state::failcnt>, nullptr, nullptr, CTN_LEVEL_NONE, 1},
     Attribute{"events", "opens refused by this container's barrier or limit, in it or below",
               Beans::read<&beans_state::events>},
     Attribute{"flat", "1: files count in their own container only, not in those above (of a root)",

@@ -132,7 +132,7 @@ constexpr std::array kAttributes = {
               prepare_limit, "--numtasks", CTN_LEVEL_FALLBACK},
     Attribute{"peak", "most tasks the subtree ever had at once", read_peak},
     Attribute{"failcnt", "forks refused to tasks of this very container, by any limit",
-              read<&numtasks_state::failcnt>},
+              read<&numtasks_state::failcnt>, nullptr, nullptr, CTN_LEVEL_NONE, 1},
     Attribute{"events", "forks refused by this container's limit, in it or below",
               read<&numtasks_state::events>},
     Attribute{"shares", "min_shares=N,max_shares=N,child_shares_divisor=N; or dontcare for N of the first two",
@@ -148,9 +148,9 @@ constexpr std::array kAttributes = {
     Attribute{"forkrate_interval", "seconds of that interval, 1 to 86400", numtasks::read_interval,
               numtasks::prepare_interval},
     Attribute{"rate_failures", "forks refused to tasks of this very container, by any fork rate",
-              read<&numtasks_state::rate_failures>},
+              read<&numtasks_state::rate_failures>, nullptr, nullptr, CTN_LEVEL_NONE, 2},
     Attribute{"rate_events", "forks refused by this container's fork rate, in it or below",
-              read<&numtasks_state::rate_events>},
+              read<&numtasks_state::rate_events>, nullptr, nullptr, CTN_LEVEL_NONE, 3},
     Attribute{"stats", "current, peak, successes, failures, rate_failures and borrowed in one line", read_stats},
 };
 

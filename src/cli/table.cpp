@@ -1,0 +1,49 @@
+#include "table.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace ctnbpf::cli {
+namespace {
+
+std::string csv_line(const std::vector<std::string>& cells) {
+  std::string out;
+  for (std::size_t i = 0; i < cells.size(); i++) {
+    std::string text = cells[i];
+    bool quote = text.find_first_of(",\"") != std::string::npos;
+    for (std::size_t at = 0; quote && (at = text.find('"', at)) != std::string::npos; at += 2)
+      text.insert(at, 1, '"');
+    out += (i ? "," : "") + (quote ? "\"" + text + "\"" : text);
+  }
+  return out;
+}
+
+}  // namespace
+
+std::size_t width(const std::string& text) {
+  return static_cast<std::size_t>(std::count_if(
+      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+}
+
+std::string padded(const std::string& text, std::size_t columns) {
+  std::size_t have = width(text);
+  return have < columns ? text + std::string(columns - have, ' ') : text;
+}
+
+void print_table(const Table& table, bool csv) {
+  std::vector<std::size_t> widths;
+  for (const auto& line : table) {
+    widths.resize(std::max(widths.size(), line.size()));
+    for (std::size_t i = 0; i < line.size(); i++) widths[i] = std::max(widths[i], width(line[i]));
+  }
+  for (const auto& line : table) {
+    std::string out;
+    for (std::size_t i = 0; i < line.size(); i++)
+      out += i == 0 ? padded(line[i], widths[i])
+                    : "  " + std::string(widths[i] - width(line[i]), ' ') + line[i];
+    fmt::print("{}\n", csv ? csv_line(line) : out);
+  }
+}
+
+}  // namespace ctnbpf::cli

@@ -1,0 +1,18 @@
+/* Tables for people and for programs. */
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace ctnbpf::cli {
+
+/* Columns a text takes on a terminal, one for each UTF-8 character. */
+std::size_t width(const std::string& text);
+std::string padded(const std::string& text, std::size_t columns);
+
+using Table = std::vector<std::vector<std::string>>; /* lines of cells; the first has the headings */
+
+/* In columns, the first one to the left and the others to the right; or as CSV. */
+void print_table(const Table& table, bool csv);
+
+}  // namespace ctnbpf::cli

@@ -1,0 +1,152 @@
+/* stat --removed, and what a parent's figures keep of removed children. */
+#include <sys/wait.h>
+
+#include "cli_test.h"
+#include "workload.h"
+
+namespace ctnbpf::test {
+namespace {
+
+class Removed : public CliTest {
+ protected:
+  /* Those of `stat --removed` that are called `address`, oldest first. */
+  static std::vector<nlohmann::json> tombs(const std::string& address) {
+    std::vector<nlohmann::json> found;
+    for (const nlohmann::json& one : json({"stat", "--removed", address})) found.push_back(one);
+    return found;
+  }
+  void burn(const std::string& address) {
+    start_in(address, [] {
+      timespec used = {};
+      while (used.tv_sec == 0 && used.tv_nsec < 50'000'000) ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+      Sleepers three(3);
+      three.end();
+      return 0;
+    }).wait();
+  }
+};
+
+TEST_F(Removed, FinalFiguresStay) {
+  create("default:/grave");
+  create("default:/grave/once");
+  burn("default:/grave/once");
+  std::uint64_t used = number("default:/grave/once", "cpuacct.usage");
+  EXPECT_GE(used, 50'000'000u);
+  std::uint64_t peak = number("default:/grave/once", "numtasks.peak");
+  EXPECT_EQ(peak, 4u);
+  EXPECT_TRUE(eventually([&] {
+    free_dead_tasks();
+    return number("default:/grave/once", "numtasks.current") == 0;
+  }));
+  out({"rm", "default:/grave/once"});
+  auto found = tombs("numtasks:/grave/once");
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0]["container"], "default:/grave/once");
+  EXPECT_EQ(found[0]["numtasks"]["peak"], peak);
+  EXPECT_EQ(found[0]["numtasks"]["current"], 0);
+  EXPECT_EQ(found[0]["numtasks"]["limit"], "max");
+  EXPECT_EQ(found[0]["cpuacct"]["usage"], used);
+  EXPECT_EQ(found[0]["cpuacct"]["total"], used);
+  EXPECT_GE(found[0]["removed_ns"].get<std::uint64_t>(), found[0]["created_ns"].get<std::uint64_t>());
+  std::string table = out({"stat", "--removed", "default:/grave/once"});
+  EXPECT_EQ(table.find("container        "), 0u) << table;
+  EXPECT_NE(table.find("\ndefault:/grave/once"), std::string::npos) << table;
+  std::string csv = out({"stat", "--removed", "--format", "csv", "default:/grave/once"});
+  EXPECT_EQ(csv.find("container,created_ns,removed_ns,lingering,"), 0u) << csv;
+
+  /* The same name again is another container, and has a tombstone of its own. */
+  create("default:/grave/once");
+  out({"rm", "default:/grave/once"});
+  found = tombs("default:/grave/once");
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found[0]["cpuacct"]["usage"], used);
+  EXPECT_EQ(found[1]["cpuacct"]["usage"], 0);
+  EXPECT_EQ(json({"stat", "--removed", "-r", "default:/grave"}).size(), 2u);
+  EXPECT_EQ(json({"stat", "--removed", "default:/grave"}).size(), 0u);
+}
+
+/* One that lingers shows what it has now; when it is gone its tombstone says the same. */
+TEST_F(Removed, LingeringOnesAreShownToo) {
+  create("default:/lazy");
+  {
+    Background task = sleeper("default:/lazy");
+    out({"rm", "--lazy", "default:/lazy"});
+    auto found = tombs("default:/lazy");
+    ASSERT_EQ(found.size(), 1u);
+    EXPECT_EQ(found[0]["lingering"], true);
+    EXPECT_EQ(found[0]["numtasks"]["current"], 1);
+  }
+  EXPECT_TRUE(eventually([&] {
+    free_dead_tasks();
+    return tombs("default:/lazy")[0]["lingering"] == false;
+  }));
+  out({"fsck", "--repair"}); /* frees it, so that what is shown next is a tombstone */
+  auto found = tombs("default:/lazy");
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0]["numtasks"]["current"], 0);
+  EXPECT_EQ(found[0]["numtasks"]["peak"], 1);
+}
+
+TEST_F(Removed, TheLastThousandAndTwentyFourStay) {
+  create("default:/many");
+  {
+    auto writer = Writer::open(pins());
+    ASSERT_TRUE(writer.has_value());
+    Slot many = *tree::find(*writer, "default:/many");
+    for (int i = 0; i < CTN_TOMBS + 10; i++) {
+      auto made = tree::create(*writer, many, std::to_string(i));
+      ASSERT_TRUE(made.has_value()) << made.error().what;
+      ASSERT_TRUE(tree::remove(*writer, *made, false).has_value());
+    }
+  }
+  auto all = json({"stat", "--removed"});
+  ASSERT_EQ(all.size(), std::size_t{CTN_TOMBS});
+  for (int i = 0; i < CTN_TOMBS; i++)
+    EXPECT_EQ(all[static_cast<std::size_t>(i)]["container"], "default:/many/" + std::to_string(i + 10));
+}
+
+/* A path that is too long for a tombstone keeps its end; one that a failed command made has none. */
+TEST_F(Removed, LongPathsAndUndoneCreations) {
+  std::string name(255, 'n');
+  std::string path = "default:/" + name + "/" + name + "/" + name + "/last";
+  out({"create", "-p", path});
+  out({"rm", path});
+  auto all = json({"stat", "--removed"});
+  ASSERT_FALSE(all.empty());
+  auto address = all.back()["container"].get<std::string>();
+  EXPECT_EQ(address.find("default:..."), 0u) << address;
+  EXPECT_TRUE(address.ends_with("n/last")) << address;
+  EXPECT_EQ(ctnbpf({"create", "default:/never", "-s", "nosuch=1"}).code, 1);
+  EXPECT_TRUE(tombs("default:/never").empty());
+}
+
+TEST_F(Removed, AParentsFiguresNeverDropBecauseAChildWent) {
+  create("default:/p");
+  create("default:/p/c");
+  create("default:/p/c/d");
+  burn("default:/p/c/d");
+  auto figures = [&] {
+    std::vector<std::uint64_t> all;
+    for (const char* one : {"cpuacct.total", "numtasks.peak", "numtasks.events", "numtasks.rate_events"})
+      all.push_back(number("default:/p", one));
+    if (find_attribute(state(), slot("default:/p"), "numfiles.maxheld"))
+      for (const char* one : {"numfiles.maxheld", "numfiles.events"}) all.push_back(number("default:/p", one));
+    return all;
+  };
+  EXPECT_TRUE(eventually([&] {
+    free_dead_tasks();
+    return number("default:/p", "numtasks.current") == 0;
+  }));
+  auto before = figures();
+  EXPECT_GE(before[0], 50'000'000u);
+  EXPECT_EQ(before[1], 4u);
+  out({"rm", "default:/p/c/d"});
+  EXPECT_EQ(figures(), before);
+  out({"rm", "default:/p/c"});
+  EXPECT_EQ(figures(), before);
+  out({"fsck", "--repair"});
+  EXPECT_EQ(figures(), before);
+}
+
+}  // namespace
+}  // namespace ctnbpf::test
