@@ -1,4 +1,4 @@
-/* The table of subsystems, in the order in which everything calls them. */
+/* The subsystems that are shipped, in the order in which everything calls them; and looking them up. */
 #include <array>
 
 #include "ctnbpf/subsystem.h"
@@ -11,7 +11,7 @@
 
 namespace ctnbpf {
 
-std::span<const Subsystem* const> subsystems() {
+std::span<const Subsystem* const> shipped_subsystems() {
   static constexpr std::array kTable = {
       &kCpuset,
       &kMemset,

@@ -53,7 +53,8 @@ Removed::Part part_of(const State& state, const Subsystem& subsystem,
   if (subsystem.figures != nullptr) {
     /* Whatever is in the first slot after the roots, it has the same noun. */
     auto any = subsystem.figures(state, CTN_MAX_HIER);
-    part.figures = Figures{any ? any->noun : subsystem.name, figures[0], figures[1], figures[2], figures[3]};
+    part.figures =
+        Figures{any ? any->noun : subsystem.name, figures[0], figures[1], figures[2], figures[3]};
   }
   for (const Attribute& attribute : subsystem.attributes)
     if (attribute.kept != 0)
@@ -72,8 +73,8 @@ std::optional<ctn_tomb> copy_of(const ctn_tomb& shared) {
 
 Removed removed_of(const State& state, const ctn_tomb& tomb) {
   Removed out;
-  out.address = std::string(tomb.hierarchy, ::strnlen(tomb.hierarchy, sizeof(tomb.hierarchy))) + ":" +
-                std::string(tomb.path, ::strnlen(tomb.path, sizeof(tomb.path)));
+  out.address = std::string(tomb.hierarchy, ::strnlen(tomb.hierarchy, sizeof(tomb.hierarchy))) +
+                ":" + std::string(tomb.path, ::strnlen(tomb.path, sizeof(tomb.path)));
   out.created_ns = tomb.created_ns;
   out.removed_ns = tomb.removed_ns;
   for (const Subsystem* subsystem : subsystems())

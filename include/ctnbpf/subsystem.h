@@ -148,6 +148,8 @@ inline std::uint32_t level_of(const Subsystem& subsystem,
 
 /* All subsystems, in table order. */
 std::span<const Subsystem* const> subsystems();
+/* Those that are shipped, which are all but for the tests of this interface. */
+std::span<const Subsystem* const> shipped_subsystems();
 const Subsystem* find_subsystem(std::string_view name);
 /* Those bound to `hierarchy`, in table order. */
 std::vector<const Subsystem*> bound_subsystems(const State& state, std::uint32_t hierarchy);

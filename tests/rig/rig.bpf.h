@@ -1,0 +1,74 @@
+/* rig, kernel side: the functions bpf/subsystems.bpf.h asks of one more subsystem. */
+#ifndef CTNBPF_TESTS_RIG_BPF_H
+#define CTNBPF_TESTS_RIG_BPF_H
+
+#include "rig/rig.h"
+
+#define EPERM 1
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, 1); /* one per slot, set at load */
+  __type(key, __u32);
+  __type(value, struct rig_state);
+} rig SEC(".maps");
+
+static __always_inline struct rig_state *rig_of(__u32 slot) {
+  return slot < CTN_MAX_HIER ? NULL : bpf_map_lookup_elem(&rig, &slot);
+}
+
+/* The word of a task: the slot that holds its charge, and whether that is a reference too. */
+#define RIG_HOLDS (1U << 31)
+
+static __always_inline void rig_charge(struct ctn_task *child, struct rig_state *state,
+                                       __u32 slot) {
+  struct ctn_node *node = node_of(slot);
+  if (!node) return;
+  __sync_fetch_and_add(&state->forks, 1);
+  if (state->hold) node_get(node);
+  child->reserved[1] = slot | (state->hold ? RIG_HOLDS : 0);
+}
+
+static __always_inline int extra_fork(struct ctn_task *child) {
+  __u32 slot = task_slot(child, CTN_RIG);
+  struct rig_state *state = rig_of(slot);
+  if (!state) return 0;
+  if (state->refuse_forks) {
+    __sync_fetch_and_add(&state->refused, 1);
+    return -EPERM;
+  }
+  rig_charge(child, state, slot);
+  return 0;
+}
+
+static __always_inline void extra_adopt(struct ctn_task *child) {
+  __u32 slot = task_slot(child, CTN_RIG);
+  struct rig_state *state = rig_of(slot);
+  if (state) rig_charge(child, state, slot);
+}
+
+static __always_inline void extra_attach(struct ctn_task *task, __u32 h, __u32 from, __u32 to) {
+  if (core.bound[CTN_RIG] != h + 1) return;
+  struct rig_state *state = rig_of(from);
+  if (state) __sync_fetch_and_add(&state->went, 1);
+  state = rig_of(to);
+  if (state) __sync_fetch_and_add(&state->came, 1);
+}
+
+static __always_inline void extra_exit(struct ctn_task *task, __u32 h, __u32 slot) {
+  if (core.bound[CTN_RIG] != h + 1) return;
+  struct rig_state *state = rig_of(slot & ~CTN_EXITED);
+  if (state) __sync_fetch_and_add(&state->exits, 1);
+}
+
+static __always_inline void extra_release(struct ctn_task *task) {
+  __u32 word = __sync_lock_test_and_set(&task->reserved[1], 0), slot = word & ~RIG_HOLDS;
+  struct rig_state *state = rig_of(slot);
+  struct ctn_node *node = node_of(slot);
+  if (!state || !node) return;
+  __sync_fetch_and_add(&state->released, 1);
+  if (word & RIG_HOLDS) node_put(node, slot);
+}
+
+#endif
