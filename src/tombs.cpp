@@ -1,10 +1,13 @@
 #include "tombs.h"
 
+#include <bpf/bpf.h>
+
 #include <algorithm>
 #include <map>
 
 #include "ctnbpf/removed.h"
 #include "ctnbpf/tree.h"
+#include "pins.h"
 
 namespace ctnbpf {
 namespace {
@@ -112,12 +115,13 @@ void write_tomb(Writer& writer, Slot slot) {
       return;
     }
   }
-  ctn_tomb& tomb = (*tombs)[count % CTN_TOMBS];
-  store(tomb.number, __u64{0});
-  tomb = {};
+  ctn_tomb tomb = {};
   fill(writer, slot, true, tomb);
+  auto at = static_cast<__u32>(count % CTN_TOMBS);
+  auto map = writer.pins().open_map("tombs");
+  if (!map || bpf_map_update_elem(map->get(), &at, &tomb, BPF_ANY) != 0) return;
   store(count, count + 1); /* the commit */
-  store(tomb.number, count);
+  store((*tombs)[at].number, count);
 }
 
 Result<std::vector<Removed>> removed_containers(const State& state) {

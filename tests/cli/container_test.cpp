@@ -74,13 +74,67 @@ TEST_F(Container, NamesAreChecked) {
   fails_json({"create", "default:/\x1b[31m"}, 1, "EINVAL");
 }
 
+/* Whatever a name is made of, every command takes it and gives it back, and no byte of it reaches the
+ * terminal that could do something there. */
+TEST_F(Container, NamesAreData) {
+  struct Case {
+    std::string name, shown;
+  };
+  const std::string longest = [] {
+    std::string name;
+    while (name.size() < 254) name += "\xc3\xa9";
+    return name + "x";
+  }();
+  const std::vector<Case> cases = {
+      {"--lazy", "--lazy"}, {" blank ", " blank "}, {"a,b=\"c\"", "a,b=\"c\""},   {"*?[x]$(id)", "*?[x]$(id)"},
+      {"\xff\xfe", "\\xff\\xfe"}, {"back\\slash", "back\\\\slash"}, {longest, longest},
+      {"\xe6\x97\xa5\xe6\x9c\xac", "\xe6\x97\xa5\xe6\x9c\xac"}, {"...", "..."}, {"%s%n", "%s%n"},
+  };
+  for (const auto& [name, shown] : cases) {
+    std::string address = "default:/" + name;
+    out({"create", address});
+    Background task = sleeper(address);
+    EXPECT_EQ(out({"where", std::to_string(task.pid())}), bound() + ":/" + shown + "\n");
+    EXPECT_NE(out({"tree"}).find("\n└─ " + shown), std::string::npos) << shown;
+    EXPECT_NE(out({"stat", address}).find("\ndefault:/" + shown), std::string::npos) << shown;
+    EXPECT_EQ(out({"ps", address}), std::to_string(task.pid()) + "\n");
+    fails({"create", address}, 1, {"default:/" + shown + " exists already"});
+    out({"rename", address, "plain"});
+    out({"rename", "default:/plain", "--", name});
+    out({"rm", "--lazy", address});
+    EXPECT_NE(out({"tree", "--lingering"}).find("default:/" + shown + "   1 live"), std::string::npos) << shown;
+  }
+  for (const char* bad : {"tab\there", "bell\x07", "esc\x1b[31m", "del\x7f", "c1\xc2\x85", "cr\r"}) {
+    fails_json({"create", std::string("default:/") + bad}, 1, "EINVAL");
+    fails_json({"rename", "default:/", "--", bad}, 1, "EINVAL");
+  }
+}
+
 TEST_F(Container, DeepTree) {
   std::string path = "default:";
   for (int i = 0; i < CTN_MAX_DEPTH; i++) path += "/d";
   out({"create", "-p", path});
   EXPECT_TRUE(exists(path));
+  Background task = sleeper(path);
+  EXPECT_EQ(number("default:/d", "numtasks.current"), 1u); /* charged all the way up */
+  EXPECT_EQ(out({"ps", "-r", "default:/d"}), std::to_string(task.pid()) + "\n");
+  out({"attach", "default:/", std::to_string(task.pid())});
+  fails_json({"create", path + "/d"}, 1, "E2BIG");
   fails({"create", path + "/d"}, 1, {"containers nest at most 256 deep", "CTN_MAX_DEPTH"});
   out({"rm", "-r", "default:/d"});
+}
+
+/* Two commands at once: each name is made by one of them, and the other is told so. */
+TEST_F(Container, TwoWritersAtOnce) {
+  std::string names;
+  for (int i = 0; i < 20; i++) names += " default:/n" + std::to_string(i);
+  std::string create = ctnbpf_path() + " create" + names;
+  Output both = shell(create + " & " + create + "; first=$?; wait $!; echo $((first + $?))");
+  std::size_t refused = 0;
+  for (std::size_t at = 0; (at = both.err.find(" exists already\n", at)) != std::string::npos; at++) refused++;
+  EXPECT_EQ(refused, 20u) << both.err;
+  EXPECT_EQ(static_cast<std::size_t>(std::count(both.err.begin(), both.err.end(), '\n')), 20u) << both.err;
+  EXPECT_EQ(json({"hierarchy", "list"})[0]["containers"], 20);
 }
 
 TEST_F(Container, RmNamesTheFirstReasonAndItsCount) {

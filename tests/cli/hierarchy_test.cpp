@@ -47,6 +47,30 @@ TEST_F(Hierarchy, AtLeastEight) {
   fails_json({"hierarchy", "create", "one-too-many"}, 1, "ENOSPC");
 }
 
+/* A subsystem that is bound where no container is has none of its own programs attached. */
+TEST_F(Hierarchy, UnusedSubsystemsAttachNothing) {
+  auto attached = [] {
+    std::set<std::string> names;
+    for (const auto& program : json({"debug", "progs"}))
+      if (program["attached"].get<bool>()) names.insert(program["program"].get<std::string>());
+    return names;
+  };
+  out({"hierarchy", "destroy", "default"});
+  out({"hierarchy", "create", "tasks", "-o", "numtasks"});
+  out({"hierarchy", "create", "time", "-o", "cpuacct"});
+  EXPECT_TRUE(attached().empty());
+  create("tasks:/a");
+  EXPECT_TRUE(attached().contains("t_exit"));
+  EXPECT_FALSE(attached().contains("t_switch"));
+  create("time:/a");
+  EXPECT_TRUE(attached().contains("t_switch"));
+  EXPECT_FALSE(attached().contains("f_file_alloc") || attached().contains("l_file_alloc"));
+  out({"hierarchy", "destroy", "-r", "time"});
+  EXPECT_FALSE(attached().contains("t_switch"));
+  out({"hierarchy", "destroy", "-r", "tasks"});
+  EXPECT_TRUE(attached().empty());
+}
+
 /* A destroyed hierarchy's subsystems are free for another one. */
 TEST_F(Hierarchy, SubsystemsMoveWithTheirHierarchy) {
   out({"hierarchy", "destroy", "default"});

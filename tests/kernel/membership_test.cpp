@@ -161,15 +161,38 @@ TEST_F(Membership, AttachOfAGoneProcessSaysEsrch) {
   EXPECT_EQ(done.error().code, ESRCH);
 }
 
+/* One thread of several is moved to and fro, and every move is seen by the next look. */
 TEST_F(Membership, EachMoveIsVisibleAtOnce) {
   create("default:/a");
   create("default:/b");
-  Background child([] { return ::pause(); });
-  for (int i = 0; i < 100; i++) {
-    const char* to = i % 2 == 0 ? "default:/a" : "default:/b";
-    attach_pid(to, child.pid());
-    ASSERT_EQ(number("default:/a", "numtasks.current"), i % 2 == 0 ? 1u : 0u) << i;
-    ASSERT_EQ(number("default:/b", "numtasks.current"), i % 2 == 0 ? 0u : 1u) << i;
+  std::array<int, 2> out = {};
+  ASSERT_EQ(::pipe(out.data()), 0);
+  Background process([&] {
+    std::thread other([&] {
+      auto tid = static_cast<pid_t>(::syscall(SYS_gettid));
+      (void)!::write(out[1], &tid, sizeof(tid));
+      ::pause();
+    });
+    return ::pause();
+  });
+  pid_t tid = 0;
+  ASSERT_EQ(::read(out[0], &tid, sizeof(tid)), static_cast<ssize_t>(sizeof(tid)));
+  attach_pid("default:/a", process.pid());
+  State now = state();
+  const Subsystem* numtasks = find_subsystem("numtasks");
+  std::array<Slot, 2> slots = {slot("default:/a"), slot("default:/b")};
+  auto writer = Writer::open(pins());
+  ASSERT_TRUE(writer.has_value());
+  for (unsigned i = 0; i < 1000; i++) {
+    Slot to = slots[(i + 1) % 2];
+    ASSERT_TRUE(attach(*writer, to, tid, true).has_value());
+    auto tasks = walk_tasks(pins(), tid);
+    ASSERT_TRUE(tasks.has_value() && tasks->size() == 1);
+    ASSERT_EQ(container_of(tasks->front(), 0), to) << i;
+    for (Slot one : slots) {
+      auto figures = numtasks->figures(now, one);
+      ASSERT_EQ(figures->current, one == slots[0] ? 1 + i % 2 : (i + 1) % 2) << i;
+    }
   }
 }
 

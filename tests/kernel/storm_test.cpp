@@ -5,16 +5,11 @@
 
 #include "kernel_test.h"
 #include "loader.h"
+#include "storm.h"
 #include "workload.h"
 
 namespace ctnbpf::test {
 namespace {
-
-/* Seconds a storm lasts; `CTNBPF_STORM_SECONDS=30` for the long form. */
-int storm_seconds() {
-  const char* text = std::getenv("CTNBPF_STORM_SECONDS");
-  return text != nullptr ? std::atoi(text) : 4;
-}
 
 class Storm : public KernelTest {
  protected:
