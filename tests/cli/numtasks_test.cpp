@@ -137,7 +137,7 @@ TEST_F(NumtasksCommand, ExplainShowsFiles) {
     CTN_SKIP("numfiles is not bound");
   create("default:/a");
   create("default:/a/b");
-  set_any("default:/a", {"numfiles.limit=50", "numfiles.barrier=20"});
+  set_any("default:/a", {"numfiles.barrier=20", "numfiles.limit=50"});
   set_any("default:/a/b", {"numfiles.ceiling=80"});
   limit("default:/a/b", "2");
   Background root = sleeper("default:/a/b");

@@ -71,10 +71,18 @@ TEST_F(NumtasksDrift, NoneAfterManyForksUnderMovesRenamesAndRemovals) {
   int told[2];
   ASSERT_EQ(::pipe2(told, O_CLOEXEC), 0);
   ASSERT_EQ(::fcntl(told[1], F_SETFL, O_NONBLOCK), 0); /* nobody waits for the moves */
+  int gate[2]; /* an attach is not refused, so nobody forks before all are there */
+  ASSERT_EQ(::pipe2(gate, O_CLOEXEC), 0);
   std::vector<Background> forkers;
   for (int i = 0; i < kForkers; i++)
-    forkers.push_back(start_in(i % 2 == 0 ? "default:/a/x" : "default:/a/y",
-                               [&] { return forker(forks_in_all() / kForkers, told[1]); }));
+    forkers.push_back(start_in(i % 2 == 0 ? "default:/a/x" : "default:/a/y", [&] {
+      char go = 0;
+      return ::read(gate[0], &go, 1) == 1 ? forker(forks_in_all() / kForkers, told[1]) : 2;
+    }));
+  const std::string go(kForkers, 'g');
+  ASSERT_EQ(::write(gate[1], go.data(), go.size()), static_cast<ssize_t>(go.size()));
+  ::close(gate[0]);
+  ::close(gate[1]);
   ::close(told[1]);
   char byte = 0;
   unsigned moves = 0;
