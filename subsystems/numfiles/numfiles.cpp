@@ -1,13 +1,15 @@
 /* numfiles: how many open files are charged to a container and all below it.
  *
  * An open file is a file description (struct file): one for open, socket, accept, eventfd, memfd and
- * their like, two for a pipe or socketpair; dup, fork and passing a descriptor make none. It is charged where
- * the task that opened it was at that moment, and stays charged there until the last reference is
- * gone, whoever holds it; until then it holds its container (`rm` says EBUSY).
+ * their like, two for a pipe or socketpair; dup, fork and passing a descriptor make none. A running
+ * program and what it has mapped are files too, and so are shared anonymous and System V memory. It is
+ * charged where the task that opened it was at that moment, and stays charged there until the last
+ * reference is gone, whoever holds it; until then it holds its container (`rm` says EBUSY).
  *
  * An open is refused with ENFILE when it would bring `held` of the container or of any ancestor above
- * its barrier; a task with CAP_SYS_ADMIN may go up to the limit. Both are `max` at first, and barrier
- * is never above limit. Lowering them is never refused: then opens fail until enough is closed.
+ * its barrier; a task with CAP_SYS_ADMIN on the machine may go up to the limit. Both are `max` at
+ * first, and barrier is never above limit. Lowering them is never refused: then opens fail until
+ * enough is closed.
  * With flat=1 on the hierarchy's root, files opened from then on count in their own container only.
  * A root has no limit and shows the machine's files. */
 #include "numfiles/numfiles_ops.h"

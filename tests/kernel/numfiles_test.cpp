@@ -297,7 +297,7 @@ TEST_F(Numfiles, AStormLeavesNothingCharged) {
   constexpr int kOpeners = 8;
   const char* text = std::getenv("CTNBPF_STORM_FILES");
   const int each = (text != nullptr ? std::atoi(text) : 40'000) / kOpeners;
-  create("default:/a", {"numfiles.ceiling=100"});
+  create("default:/a", {"numfiles.ceiling=30"});
   create("default:/a/x");
   create("default:/b");
   int pair[2] = {-1, -1};
@@ -308,7 +308,7 @@ TEST_F(Numfiles, AStormLeavesNothingCharged) {
       open_in_a_storm(i, each, pair);
       return 0;
     }));
-  EXPECT_TRUE(eventually([&] { return number("default:/a/x", "numfiles.maxheld") > 10; }));
+  EXPECT_TRUE(eventually([&] { return number("default:/a", "numfiles.events") > 0; }));
   const Slot places[] = {slot("default:/a/x"), slot("default:/b")};
   long moves = 0;
   Repeating mover([&] {
@@ -322,7 +322,7 @@ TEST_F(Numfiles, AStormLeavesNothingCharged) {
   for (Background& one : openers) one.wait();
   mover.stop();
   EXPECT_GT(moves, 0);
-  EXPECT_LE(number("default:/a", "numfiles.maxheld"), 100u);
+  EXPECT_LE(number("default:/a", "numfiles.maxheld"), 30u);
   /* What is left is in flight; whoever held anything is gone. */
   auto left = charged_files(state());
   ASSERT_TRUE(left.has_value());
