@@ -115,10 +115,11 @@ static __always_inline void forget_one(struct ctn_task *task, int h) {
   population_sub(slot, word & CTN_EXITED ? CTN_ONE_RECORD : ONE_TASK);
 }
 
-/* The task_struct goes: give back all that is still counted, and the record, if there is one. */
+/* The task_struct goes: give back all that is still counted, and the record. Once, should the freeing
+ * hook and the control plane, which thinks the hook has missed it, come at the same time. */
 static __always_inline void forget(const struct task_struct *task) {
   struct table_place at = table_find(&task_buckets, task_bucket_bits, task);
-  if (at.record == NO_RECORD) return;
+  if (at.record == NO_RECORD || !table_take(&at, task)) return;
   struct ctn_task *record = task_record(at.record);
   if (!record) return;
   subsystems_release(record);
@@ -130,6 +131,24 @@ static __always_inline void forget(const struct task_struct *task) {
   }
   __builtin_memset(record, 0, sizeof(*record));
   table_remove(&at);
+}
+
+/* Is the task of this record gone, though no hook has seen it freed? The last two walks over all
+ * tasks have not met it: it is reaped, or was not born yet. `task` may be freed memory, so it is read
+ * as data: a task that is being forked, or that has exited and still runs, is not gone. */
+static __always_inline bool is_gone(const struct task_struct *task, const struct ctn_task *record) {
+  if (record->seen && record->seen + 1 >= core.walk_mark) return false;
+  __u32 on_cpu = 0, state = 0;
+  int exit_state = 0;
+  bpf_probe_read_kernel(&on_cpu, bpf_core_field_size(task->on_cpu),
+                        (void *)task + bpf_core_field_offset(task->on_cpu));
+  bpf_core_read(&state, sizeof(state), &task->__state);
+  bpf_core_read(&exit_state, sizeof(exit_state), &task->exit_state);
+  bool dead = state & TASK_DEAD;
+  if (on_cpu || state & TASK_NEW || (exit_state == EXIT_DEAD && !dead)) return false;
+  for (int h = 0; h < CTN_MAX_HIER; h++)
+    if (record->slot[h] && !(record->slot[h] & CTN_EXITED)) return dead;
+  return true;
 }
 
 /* Moves one task to `target` in hierarchy `h`; under the writer lock, so there is one mover. */

@@ -137,6 +137,15 @@ static __always_inline __u32 table_insert(void *buckets, __u32 bits, const void 
   return NO_RECORD;
 }
 
+#define CTN_KEY_GOING 1 /* no object's address: the place of one that is being removed */
+
+/* Of several that would remove what was found, one gets true: the record is its own from then on. */
+static __always_inline bool table_take(const struct table_place *at, const void *object) {
+  if (!at->bucket || at->place < 0 || at->place >= CTN_BUCKET_KEYS) return false;
+  __u64 *key = &at->bucket->key[at->place];
+  return __sync_val_compare_and_swap(key, (__u64)object, CTN_KEY_GOING) == (__u64)object;
+}
+
 /* Gives up the place of what was found. Zero its record first, so that a claimed place's is zero. */
 static __always_inline void table_remove(const struct table_place *at) {
   if (!at->bucket || !at->home) return;

@@ -28,6 +28,14 @@ int i_walk(struct bpf_iter__task *ctx) {
   return 0;
 }
 
+/* Leaves the mark of this walk in the record of each task there is. */
+SEC("iter/task")
+int i_mark(struct bpf_iter__task *ctx) {
+  struct ctn_task *record = ctx->task ? task_find(ctx->task) : NULL;
+  if (record) record->seen = core.walk_mark;
+  return 0;
+}
+
 /* The processes to move, where they are several. */
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);

@@ -6,8 +6,10 @@
 
 #include <algorithm>
 #include <array>
+#include <set>
 
 #include "ctnbpf/subsystem.h"
+#include "grace.h"
 #include "mapping.h"
 #include "numfiles/numfiles.h"
 #include "pins.h"
@@ -60,21 +62,74 @@ bool is_pinned(const std::string& path) {
   return ::stat(path.c_str(), &st) == 0;
 }
 
-/* Records that were left when the hooks went: their tasks and files may be gone and their addresses
- * used by others. Nothing is attached now, so nobody looks. */
-template <typename Record>
-Result<void> clear_table(const Pins& pins, const std::string& name) {
+/* The pins of links go at once, the links themselves a moment later, from a work queue. */
+void wait_until_detached(const Pins& pins) {
+  std::set<std::uint32_t> ours;
+  for (const HookProgram& program : kPrograms)
+    if (auto fd = pins.open_prog(program.name)) {
+      bpf_prog_info info = {};
+      __u32 size = sizeof(info);
+      if (bpf_obj_get_info_by_fd(fd->get(), &info, &size) == 0) ours.insert(info.id);
+    }
+  auto any_left = [&] {
+    for (__u32 id = 0; bpf_link_get_next_id(id, &id) == 0;) {
+      UniqueFd link(bpf_link_get_fd_by_id(id));
+      bpf_link_info info = {};
+      __u32 size = sizeof(info);
+      if (link.valid() && bpf_obj_get_info_by_fd(link.get(), &info, &size) == 0 &&
+          ours.contains(info.prog_id))
+        return true;
+    }
+    return false;
+  };
+  constexpr int kWaits = 1000; /* of some milliseconds each; then somebody else holds a link */
+  for (int i = 0; i < kWaits && any_left(); i++) wait_for_programs();
+  wait_for_programs();
+}
+
+struct Table {
+  Mapping buckets;
+  Mapping records;
+};
+
+Result<Table> open_table(const Pins& pins, const std::string& name, std::uint32_t record_size) {
   CTN_ASSIGN(Mapping buckets, Mapping::open(pins, name + "_buckets", sizeof(ctn_bucket), ~0U, true));
-  CTN_ASSIGN(Mapping records, Mapping::open(pins, name + "_records", sizeof(Record), ~0U, true));
-  auto all = records.as<Record>();
-  for (std::size_t b = 0; b < buckets.size(); b++) {
-    ctn_bucket& bucket = buckets.as<ctn_bucket>()[b];
+  CTN_ASSIGN(Mapping records, Mapping::open(pins, name + "_records", record_size, ~0U, true));
+  return Table{std::move(buckets), std::move(records)};
+}
+
+bool in_use(const ctn_bucket& bucket) {
+  return load(bucket.home) != 0 || std::any_of(std::begin(bucket.key), std::end(bucket.key),
+                                               [](const __u64& key) { return load(key) != 0; });
+}
+
+bool in_use(const Table& table) {
+  auto buckets = table.buckets.as<ctn_bucket>();
+  return std::any_of(buckets.begin(), buckets.end(),
+                     [](const ctn_bucket& bucket) { return in_use(bucket); });
+}
+
+template <typename Record>
+void clear(const Table& table) {
+  for (std::size_t b = 0; b < table.buckets.size(); b++) {
+    ctn_bucket& bucket = table.buckets.as<ctn_bucket>()[b];
+    if (!in_use(bucket)) continue;
     for (std::size_t i = 0; i < CTN_BUCKET_KEYS; i++)
-      if (bucket.key[i] != 0) all[b * CTN_BUCKET_KEYS + i] = {};
-    if (bucket.home != 0 || std::any_of(std::begin(bucket.key), std::end(bucket.key),
-                                        [](std::uint64_t key) { return key != 0; }))
-      bucket = {};
+      if (bucket.key[i] != 0) table.records.as<Record>()[b * CTN_BUCKET_KEYS + i] = {};
+    bucket = {};
   }
+}
+
+/* Records that were left when the hooks went: their tasks and files may be gone and their addresses
+ * used by others. Nothing is pinned as attached; a program that still runs has something in a table,
+ * as without a record of their task the programs do nothing. */
+Result<void> clear_tables(const Pins& pins) {
+  CTN_ASSIGN(Table tasks, open_table(pins, "task", sizeof(ctn_task)));
+  CTN_ASSIGN(Table files, open_table(pins, "file", sizeof(ctn_file)));
+  if (!in_use(tasks) && !in_use(files)) return {};
+  wait_until_detached(pins);
+  clear<ctn_task>(tasks);
+  clear<ctn_file>(files);
   return {};
 }
 
@@ -103,10 +158,7 @@ Result<void> reconcile(Writer& writer) {
   bool attached = std::any_of(kPrograms.begin(), kPrograms.end(), [&](const HookProgram& program) {
     return is_pinned(pins.link(program.name));
   });
-  if (needed != 0 && !attached) {
-    CTN_TRY(clear_table<ctn_task>(pins, "task"));
-    CTN_TRY(clear_table<ctn_file>(pins, "file"));
-  }
+  if (needed != 0 && !attached) CTN_TRY(clear_tables(pins));
 
   for (const HookProgram& program : kPrograms) {
     bool wanted = (needed & (1U << program.group)) != 0 && runs_at(program, writer.core().level);

@@ -8,6 +8,7 @@
 #include <ctime>
 
 #include "ctnbpf/events.h"
+#include "ctnbpf/membership.h"
 #include "ctnbpf/subsystem.h"
 #include "hooks.h"
 #include "tree_lists.h"
@@ -254,8 +255,9 @@ void apply_pending(Writer& writer) {
   store(pending.what, static_cast<std::uint32_t>(CTN_PENDING_NONE));
 }
 
-std::uint32_t sweep_lingering(Writer& writer) {
-  if (writer.core().lingering == 0) return 0;
+namespace {
+
+std::uint32_t free_unheld(Writer& writer) {
   std::uint32_t freed = 0;
   /* Deepest last in slot order is not guaranteed, and a parent is freed only after its children. */
   for (bool again = true; again;) {
@@ -267,6 +269,16 @@ std::uint32_t sweep_lingering(Writer& writer) {
     }
   }
   return freed;
+}
+
+}  // namespace
+
+std::uint32_t sweep_lingering(Writer& writer) {
+  if (writer.core().lingering == 0) return 0;
+  std::uint32_t freed = free_unheld(writer);
+  if (writer.core().lingering == 0) return freed;
+  auto gone = forget_gone(writer); /* a failure: they linger on, as they would without it */
+  return gone && *gone != 0 ? freed + free_unheld(writer) : freed;
 }
 
 }  // namespace ctnbpf::tree

@@ -96,6 +96,7 @@ struct task_struct {
   unsigned int on_cpu; /* a byte on newer kernels: only unsigned words are fitted */
   struct sched_entity se;
   struct sched_info sched_info;
+  __u64 utime;
   __u64 stime;
   struct task_struct *real_parent;
   struct task_struct *group_leader;
@@ -132,7 +133,9 @@ struct bpf_iter__task_file {
 #define PF_EXITING 0x00000004
 #define PF_KTHREAD 0x00200000
 #define PF_NO_SETAFFINITY 0x04000000
+#define TASK_DEAD 0x00000080
 #define TASK_NEW 0x00000800
+#define EXIT_DEAD 0x00000010
 
 /* include/uapi/linux/capability.h */
 #define CAP_SYS_ADMIN 21

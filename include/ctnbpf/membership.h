@@ -39,4 +39,8 @@ Result<AttachResult> attach(Writer& writer, Slot slot, pid_t pid, bool one_threa
 Result<AttachResult> attach_tree(Writer& writer, Slot slot, pid_t pid,
                                  Limits limits = Limits::kIgnore);
 
+/* Gives back what is still counted for tasks that are gone and whose freeing was missed, which can
+ * happen below level strict; returns how many. Takes two walks over all tasks. */
+Result<std::uint32_t> forget_gone(Writer& writer);
+
 }  // namespace ctnbpf

@@ -75,7 +75,8 @@ void set_text(Writer& writer, ctn_pending what, std::uint32_t index, const std::
 /* Finishes such a change. */
 void apply_pending(Writer& writer);
 
-/* Frees the slots of removed containers that nothing holds any more; returns how many. */
+/* Frees the slots of removed containers that nothing holds any more; returns how many. Where the
+ * freeing of tasks can be missed it first looks for those that are gone. */
 std::uint32_t sweep_lingering(Writer& writer);
 
 /* Makes everything derived anew from what is true. */

@@ -221,5 +221,32 @@ TEST_F(Membership, AContainerWithoutHooksCostsNothing) {
   EXPECT_FALSE(std::filesystem::is_empty(pins().root() + "/links"));
 }
 
+/* Orphans are reaped by init and freed on top of whatever runs, and a kernel need not show us each of
+ * those: what held the container is found gone all the same. */
+TEST_F(Membership, OrphansHoldARemovedContainerNoLongerThanTheyLive) {
+  create("default:/a");
+  constexpr int kOrphans = 300;
+  Background parent = start_in("default:/a", [] {
+    for (int i = 0; i < kOrphans; i++) {
+      pid_t pid = ::fork();
+      if (pid == 0) ::_exit(::fork() < 0 ? 1 : 0); /* both of them */
+      if (pid < 0 || ::waitpid(pid, nullptr, 0) != pid) return 1;
+    }
+    return 0;
+  });
+  EXPECT_EQ(parent.wait(), 0);
+  {
+    auto writer = Writer::open(pins());
+    ASSERT_TRUE(writer.has_value()) << writer.error().what;
+    ASSERT_TRUE(tree::remove(*writer, slot("default:/a"), true).has_value());
+  }
+  EXPECT_TRUE(eventually([&] {
+    auto writer = Writer::open(pins());
+    if (!writer) return false;
+    tree::sweep_lingering(*writer);
+    return writer->core().lingering == 0;
+  }));
+}
+
 }  // namespace
 }  // namespace ctnbpf::test

@@ -48,7 +48,7 @@ void KernelTest::TearDown() {
 }
 
 /* Has every CPU free the tasks it is lazy about (CONFIG_RCU_LAZY): a grace period that is waited for
- * takes along what is queued on the CPU that asks. */
+ * takes along what is queued on the CPU that asks. Then what went unseen. */
 void KernelTest::free_dead_tasks() {
   cpu_set_t all;
   ::sched_getaffinity(0, sizeof(all), &all);
@@ -61,6 +61,10 @@ void KernelTest::free_dead_tasks() {
     wait_for_programs();
   }
   ::sched_setaffinity(0, sizeof(all), &all);
+  auto writer = Writer::open(pins_);
+  if (!writer) return;
+  auto gone = forget_gone(*writer);
+  EXPECT_TRUE(gone.has_value()) << gone.error().what;
 }
 
 /* Dying tasks hold a removed container for some grace periods: EBUSY is final only after a while. */

@@ -40,7 +40,7 @@ class KernelTest : public ::testing::Test {
   /* A child that is in `address` before it runs `body`. */
   Background start_in(const std::string& address, const std::function<int()>& body);
 
-  static void free_dead_tasks();
+  void free_dead_tasks();
 
  private:
   void destroy_all();
