@@ -74,7 +74,6 @@ static __always_inline __u32 cpuacct_bucket(__u64 ns) {
   ns >>= CPUACCT_FIRST_BITS - 1;
   if (ns >= 1 << (CPUACCT_BUCKETS - 1)) return CPUACCT_BUCKETS - 1;
   if (ns >= 1 << 4) ns >>= 4, bucket = 4;
-  if (ns >= 1 << 4) ns >>= 4, bucket = 8;
   if (ns >= 1 << 2) ns >>= 2, bucket += 2;
   return bucket + (ns >= 2);
 }
@@ -93,6 +92,7 @@ static __always_inline void cpuacct_switch(struct ctn_task *record, struct task_
   if (bpf_core_field_exists(task->sched_info))
     cpuacct_charge_short(&record->waited, task->sched_info.run_delay, &cell->wait);
   cpuacct_charge_short(&record->system, task->stime, &cell->system);
+  cpuacct_charge_short(&record->user, task->utime, &cell->user);
   /* The scheduler brought this up to date just now: it is the time. */
   __u64 now = task->se.exec_start;
   if (now >= cell->window_end) cpuacct_turn_window(cell, now, ran, before);
@@ -151,6 +151,7 @@ static __always_inline void cpuacct_leave(struct ctn_task *record, struct task_s
     if (bpf_core_field_exists(task->sched_info))
       record->waited = cpuacct_short(task->sched_info.run_delay);
     record->system = cpuacct_short(task->stime);
+    record->user = cpuacct_short(task->utime);
     return;
   }
   struct cpuacct_cell *cell = cpuacct_cell_of(from, cpu);
@@ -166,7 +167,7 @@ static __always_inline int cpuacct_look_at(__u32 cpu, __s64 clock) {
   if (__sync_lock_test_and_set(&look->busy, 1)) return 1;
   struct task_struct *task = bpf_get_current_task_btf();
   look->slot = look->timed = 0;
-  look->running = look->running_system = look->now = 0;
+  look->running = look->running_system = look->running_user = look->now = 0;
   look->machine = cpuacct_machine(cpu);
   if (bpf_get_smp_processor_id() == cpu) {
     const struct rq *rq = cpuacct_rq(task);
@@ -184,6 +185,7 @@ static __always_inline int cpuacct_look_at(__u32 cpu, __s64 clock) {
       look->slot = slot;
       look->running = ran - record->charged;
       look->running_system = (__u64)(cpuacct_short(task->stime) - record->system) << 10;
+      look->running_user = (__u64)(cpuacct_short(task->utime) - record->user) << 10;
       look->cell = *cell;
     }
   }

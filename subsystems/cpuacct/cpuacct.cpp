@@ -8,13 +8,14 @@
  * A root's total is what all tasks of the machine used since it was started, and its usage what of
  * that no container had. Its other figures are not kept: they would cost every task of the machine.
  *
- * `system` is what the kernel's tick found to be spent in the kernel, so it is exact only over many
- * ticks; `user` is the rest of `usage`. A slice that is settled by a move counts as two. */
+ * `system` is the part of `usage` that the kernel's tick found to be spent in the kernel, so it is
+ * exact only over many ticks; `user` is the rest. A slice that is settled by a move counts as two. */
 #include <fmt/format.h>
 
 #include <array>
 
 #include "cpuacct/cpuacct_ops.h"
+#include "cpuacct/meter.h"
 #include "cpuacct/sample.h"
 #include "mapping.h"
 
@@ -34,14 +35,11 @@ std::uint64_t total(const Sample& sample, Slot slot) { return sample.total(slot)
 std::uint64_t removed(const Sample& sample, Slot slot) { return sample.removed(slot); }
 std::uint64_t wait(const Sample& sample, Slot slot) { return sample.sum(slot).wait; }
 
-std::uint64_t system(const Sample& sample, Slot slot) {
-  cpuacct_cell sum = sample.sum(slot);
-  return std::min<std::uint64_t>(sum.system, sum.usage);
-}
+std::uint64_t system(const Sample& sample, Slot slot) { return cpuacct::system_of(sample.sum(slot)); }
 
 std::uint64_t user(const Sample& sample, Slot slot) {
   cpuacct_cell sum = sample.sum(slot);
-  return sum.usage - std::min(sum.system, sum.usage);
+  return sum.usage - cpuacct::system_of(sum);
 }
 
 std::uint64_t switches(const Sample& sample, Slot slot) {
@@ -50,8 +48,8 @@ std::uint64_t switches(const Sample& sample, Slot slot) {
   return all;
 }
 
-std::uint64_t load_percent(const Sample& sample, Slot slot) {
-  return (sample.last_window(slot) * 100 + CPUACCT_WINDOW / 2) / CPUACCT_WINDOW;
+std::uint64_t load_of(const Sample& sample, Slot slot) {
+  return cpuacct::load_percent(sample.last_window(slot));
 }
 
 Result<Value> read_percpu(const State& state, Slot slot) {
@@ -63,7 +61,7 @@ Result<Value> read_percpu(const State& state, Slot slot) {
   return Value{text};
 }
 
-/* "<16us 5 <32us 0 ... >=4ms 1" */
+/* "<16384 5, <32768 0, ... >=2097152 1" */
 Result<Value> read_slices(const State& state, Slot slot) {
   CTN_ASSIGN(Sample sample, Sample::take(state));
   cpuacct_cell sum = sample.sum(slot);
@@ -95,7 +93,7 @@ constexpr std::array kAttributes = {
     Attribute{"switches", "how often a CPU switched away from a task of this container",
               read<switches>, nullptr, nullptr, CTN_LEVEL_NONE, kKeptSwitches},
     Attribute{"load", "percent of one CPU the subtree used in the last full 10 s",
-              read<load_percent>},
+              read<load_of>},
     Attribute{"slices", "switches by the ns the task had run: below each bound, and the rest",
               read_slices},
 };
@@ -191,6 +189,7 @@ const Subsystem kCpuacct = {
     .figures = nullptr,
     .check = nullptr,
     .last_words = last_words,
+    .meter = cpuacct::make_meter,
 };
 
 }  // namespace ctnbpf

@@ -12,8 +12,8 @@
 #define CPUACCT_WINDOW 10000000000ULL
 
 /* Slices by length: number 0 holds those under 2^14 ns (16 us), each next one twice that, the last
- * one all from 2^22 ns (4.2 ms) on. */
-#define CPUACCT_BUCKETS 10
+ * one all from 2^21 ns (2.1 ms) on. */
+#define CPUACCT_BUCKETS 9
 #define CPUACCT_FIRST_BITS 14
 
 /* One per slot and possible CPU, number slot * core.cpus + cpu: what tasks of this very container
@@ -22,7 +22,10 @@
 struct cpuacct_cell {
   __u64 usage;  /* ns */
   __u64 wait;   /* ns runnable before they ran, in steps of 1024 */
-  __u64 system; /* ns in the kernel, as its tick samples it, in steps of 1024 */
+  /* Ticks that found it in the kernel, and outside, as the time between two; in steps of 1024 ns.
+   * Ticks can get lost, so only how the two compare is of use: `usage` is split by it. */
+  __u64 system;
+  __u64 user;
   /* The load: `usage` when the present window began, that window's end, and what was used in the one
    * before it. Brought up to date by the first charge after a window's end. */
   __u64 mark;
@@ -53,9 +56,9 @@ struct cpuacct_look {
   __u64 now;     /* the CPU's task clock */
   __u64 running; /* ns of the running task that its container's cell does not have */
   __u64 running_system;
+  __u64 running_user;
   __u64 machine; /* ns all tasks ever used on this CPU */
   __s64 clock;   /* CLOCK_MONOTONIC less the scheduler's clock, or a little more */
-  __u64 pad;
   struct cpuacct_cell cell; /* of `slot` on this CPU at that moment */
 };
 

@@ -104,6 +104,13 @@ std::vector<std::uint64_t> ticks_by_cpu(std::uint32_t cpus) {
   return out;
 }
 
+/* The kernel splits a task's time in this way for /proc/PID/stat and cpu.stat. */
+std::uint64_t split(std::uint64_t usage, std::uint64_t system, std::uint64_t user) {
+  if (system == 0) return 0;
+  auto part = static_cast<long double>(system) / static_cast<long double>(system + user);
+  return std::min(usage, static_cast<std::uint64_t>(static_cast<long double>(usage) * part));
+}
+
 /* What a task ran up to its move is charged by the clock; where that was a hair too much its next
  * charge takes it back, which may be the first of a new cell. */
 std::uint64_t not_negative(std::uint64_t ns) { return static_cast<std::int64_t>(ns) < 0 ? 0 : ns; }
@@ -137,6 +144,7 @@ cpuacct_cell Sample::cell(Slot slot, std::uint32_t cpu) const {
     cell = look.cell;
     running = not_negative(look.running);
     cell.system += look.running_system;
+    cell.user += look.running_user;
   } else {
     cell = copy_of(cells_[std::size_t{slot} * cpus() + cpu]);
   }
@@ -158,11 +166,14 @@ cpuacct_cell Sample::sum(Slot slot) const {
     sum.usage += one.usage;
     sum.wait += one.wait;
     sum.system += one.system;
+    sum.user += one.user;
     sum.last_window += one.last_window;
     for (int i = 0; i < CPUACCT_BUCKETS; i++) sum.slices[i] += one.slices[i];
   }
   return sum;
 }
+
+std::uint64_t system_of(const cpuacct_cell& cell) { return split(cell.usage, cell.system, cell.user); }
 
 std::uint64_t Sample::folded(Slot slot) const {
   const cpuacct_state& state = states_[slot];
@@ -202,7 +213,7 @@ void Sample::add_up() const {
         own.usage = folded(slot);
       } else if (load(states_[parent].folding) != slot) {
         cpuacct_cell all = sum(slot);
-        own = {all.usage + folded(slot), 0, all.last_window};
+        own = {all.usage + folded(slot), 0, all.last_window, system_of(all)};
       }
       totals_[slot].removed += folded(slot);
       Slot at = slot;
@@ -210,6 +221,7 @@ void Sample::add_up() const {
            depth++, at = nodes[at].parent) {
         totals_[at].usage += own.usage;
         totals_[at].last_window += own.last_window;
+        totals_[at].system += own.system;
         if (at < CTN_MAX_HIER) break;
         /* One that lingers is to be folded in, and counts as if it were. */
         if (load(nodes[at].state) == CTN_REMOVED && nodes[at].parent < nodes.size())

@@ -28,6 +28,8 @@ class Sample {
   std::uint64_t usage(Slot slot) const;
   /* Of the machine, on one CPU. */
   std::uint64_t machine(std::uint32_t cpu) const { return looks_[cpu].machine; }
+  /* Of `total`, in the kernel as far as its ticks tell. What removed containers used is not split. */
+  std::uint64_t total_system(Slot slot) const { return totals()[slot].system; }
   /* What the subtree used in the last full window; nothing is known of a root's. */
   std::uint64_t last_window(Slot slot) const { return totals()[slot].last_window; }
 
@@ -39,6 +41,7 @@ class Sample {
     std::uint64_t usage = 0;
     std::uint64_t removed = 0;
     std::uint64_t last_window = 0;
+    std::uint64_t system = 0;
   };
   /* By slot; those of roots: of all containers below. Added up over every container, so only when
    * they are asked for. */
@@ -52,6 +55,13 @@ class Sample {
   std::span<const cpuacct_state> states_;
   mutable std::vector<Total> totals_; /* empty: not added up yet */
 };
+
+inline std::uint64_t load_percent(std::uint64_t last_window) {
+  return (last_window * 100 + CPUACCT_WINDOW / 2) / CPUACCT_WINDOW;
+}
+
+/* Of its usage, what was spent in the kernel. */
+std::uint64_t system_of(const cpuacct_cell& cell);
 
 /* CLOCK_MONOTONIC less the scheduler's clock, or a very little more; 0 where this kernel shows no
  * such clock. */
