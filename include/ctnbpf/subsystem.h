@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -70,6 +71,8 @@ struct Arrival {
   Slot from;
 };
 
+class Meter; /* ctnbpf/meter.h */
+
 struct Subsystem {
   std::uint32_t id; /* index in core.bound; a constant of the shared header */
   const char* name;
@@ -117,6 +120,8 @@ struct Subsystem {
   /* The attributes with a `kept` place of a container that no task is in any more, by place; read one
    * by one if this is null. For a subsystem that would read them all to read one. */
   void (*last_words)(const State& state, Slot slot, std::span<__u64> kept) = nullptr;
+  /* More than `figures` has; see meter.h. */
+  std::unique_ptr<Meter> (*meter)() = nullptr;
   /* What its references to a container are, in the plural ("open files"); null: it holds none. */
   const char* references = nullptr;
   /* May those tasks that `belongs` says are to come, come into `slot`? The first refusal aborts. */

@@ -22,9 +22,8 @@ std::string csv_line(const std::vector<std::string>& cells) {
 }  // namespace
 
 std::size_t width(const std::string& text) {
-  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
-  }));
+  return static_cast<std::size_t>(std::count_if(
+      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
 std::string padded(const std::string& text, std::size_t columns) {
@@ -32,19 +31,27 @@ std::string padded(const std::string& text, std::size_t columns) {
   return have < columns ? text + std::string(columns - have, ' ') : text;
 }
 
-void print_table(const Table& table, bool csv) {
+std::string table_text(const Table& table) {
   std::vector<std::size_t> widths;
   for (const auto& line : table) {
     widths.resize(std::max(widths.size(), line.size()));
     for (std::size_t i = 0; i < line.size(); i++) widths[i] = std::max(widths[i], width(line[i]));
   }
+  std::string out;
   for (const auto& line : table) {
-    std::string out;
     for (std::size_t i = 0; i < line.size(); i++)
       out += i == 0 ? padded(line[i], widths[i])
                     : "  " + std::string(widths[i] - width(line[i]), ' ') + line[i];
-    fmt::print("{}\n", csv ? csv_line(line) : out);
+    out += '\n';
   }
+  return out;
+}
+
+void print_table(const Table& table, bool csv) {
+  if (csv)
+    for (const auto& line : table) fmt::print("{}\n", csv_line(line));
+  else
+    fmt::print("{}", table_text(table));
 }
 
 }  // namespace ctnbpf::cli

@@ -12,6 +12,9 @@ std::string padded(const std::string& text, std::size_t columns);
 
 using Table = std::vector<std::vector<std::string>>; /* lines of cells; the first has the headings */
 
+/* In columns, as print_table does it. */
+std::string table_text(const Table& table);
+
 /* In columns, the first one to the left and the others to the right; or as CSV. */
 void print_table(const Table& table, bool csv);
 

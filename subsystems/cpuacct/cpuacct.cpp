@@ -152,10 +152,11 @@ void last_words(const State& state, Slot slot, std::span<__u64> kept) {
     const cpuacct_cell& cell = (*cells)[std::size_t{slot} * cpus + cpu];
     sum.usage += cell.usage;
     sum.system += cell.system;
+    sum.user += cell.user;
     sum.wait += cell.wait;
     for (std::uint64_t count : cell.slices) slices += count;
   }
-  std::uint64_t in_kernel = std::min<std::uint64_t>(sum.system, sum.usage);
+  std::uint64_t in_kernel = cpuacct::system_of(sum);
   kept[kKeptTotal - 1] = sum.usage + (*states)[slot].removed;
   kept[kKeptUsage - 1] = sum.usage;
   kept[kKeptUser - 1] = sum.usage - in_kernel;

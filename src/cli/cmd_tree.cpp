@@ -1,15 +1,14 @@
-/* tree, stat */
+/* tree */
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "context.h"
 #include "ctnbpf/membership.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
-#include "removed.h"
+#include "meters.h"
 #include "table.h"
 #include "value_json.h"
 
@@ -33,8 +32,9 @@ std::string cell(const Figures& figures, bool all) {
 
 class TreePrinter {
  public:
-  TreePrinter(const State& state, const TreeOptions& options, std::vector<ctn_walk_task> tasks)
-      : state_(state), options_(options), tasks_(std::move(tasks)) {}
+  TreePrinter(const State& state, const TreeOptions& options, const Meters& meters,
+              std::vector<ctn_walk_task> tasks)
+      : state_(state), options_(options), meters_(meters), tasks_(std::move(tasks)) {}
 
   Result<void> print(Slot top) {
     std::uint32_t hierarchy = state_.nodes()[top].hierarchy;
@@ -72,27 +72,30 @@ class TreePrinter {
       std::string text = line.name;
       std::size_t end = columns[0];
       for (std::size_t i = 0; i < line.figures.size(); i++) {
-        text = padded(text, end) + "   " + line.figures[i];
-        end += 3 + columns[i + 1];
+        if (!line.figures[i].empty()) text = padded(text, end) + "   " + line.figures[i];
+        end += columns[i + 1] == 0 ? 0 : 3 + columns[i + 1]; /* of nobody: as if it were not there */
       }
       fmt::print("{}\n", text);
     }
   }
 
+  /* What is limited, then what moves with time, then the rest. */
   Result<std::vector<std::string>> cells(Slot slot) {
     std::vector<std::string> out;
-    std::vector<std::string> notes;
-    for (const Subsystem* subsystem : bound_subsystems(state_, state_.nodes()[slot].hierarchy)) {
-      if (subsystem->note != nullptr) {
-        CTN_ASSIGN(std::string text, subsystem->note(state_, slot));
-        if (!text.empty()) notes.push_back(text);
-      }
+    auto bound = bound_subsystems(state_, state_.nodes()[slot].hierarchy);
+    for (const Subsystem* subsystem : bound) {
       if (subsystem->figures == nullptr) continue;
       CTN_ASSIGN(Figures figures, subsystem->figures(state_, slot));
       out.push_back(cell(figures, options_.all));
     }
     if (out.empty()) out.push_back(fmt::format("tasks {}", live_tasks(state_.nodes()[slot])));
-    out.insert(out.end(), notes.begin(), notes.end());
+    for (const Subsystem* subsystem : bound)
+      if (const Meter* meter = meters_.of(*subsystem); meter != nullptr) out.push_back(meter->cell(slot));
+    for (const Subsystem* subsystem : bound)
+      if (subsystem->note != nullptr) {
+        CTN_ASSIGN(std::string text, subsystem->note(state_, slot));
+        out.push_back(printable(text));
+      }
     return out;
   }
 
@@ -124,29 +127,48 @@ class TreePrinter {
 
   const State& state_;
   const TreeOptions& options_;
+  const Meters& meters_;
   std::vector<ctn_walk_task> tasks_;
   std::vector<Line> lines_;
 };
 
-Result<nlohmann::ordered_json> tree_json(const State& state, Slot slot, int depth) {
+Result<nlohmann::ordered_json> subsystem_json(const State& state, const Meters& meters,
+                                              const Subsystem& subsystem, Slot slot) {
+  nlohmann::ordered_json json;
+  if (subsystem.figures != nullptr) {
+    CTN_ASSIGN(Figures figures, subsystem.figures(state, slot));
+    json = {{"current", figures.current},
+            {"peak", figures.peak},
+            {"limit", to_json(figures.limit)},
+            {"refused", figures.refused}};
+  }
+  if (const Meter* meter = meters.of(subsystem); meter != nullptr) {
+    auto values = meter->values(slot);
+    for (std::size_t i = 0; i < values.size(); i++)
+      if (values[i]) json[meter->columns()[i].name] = to_json(*values[i]);
+  }
+  if (subsystem.note != nullptr) {
+    CTN_ASSIGN(std::string text, subsystem.note(state, slot));
+    if (!text.empty()) json["note"] = text;
+  }
+  return json;
+}
+
+Result<nlohmann::ordered_json> tree_json(const State& state, const Meters& meters, Slot slot, int depth) {
   nlohmann::ordered_json json;
   json["container"] = tree::address_of(state, slot);
   json["subsystems"] = subsystem_list(state, state.nodes()[slot].hierarchy);
   if (slot >= CTN_MAX_HIER) {
     json["live_tasks"] = live_tasks(state.nodes()[slot]);
     for (const Subsystem* subsystem : bound_subsystems(state, state.nodes()[slot].hierarchy)) {
-      if (subsystem->figures == nullptr) continue;
-      CTN_ASSIGN(Figures figures, subsystem->figures(state, slot));
-      json[subsystem->name] = {{"current", figures.current},
-                               {"peak", figures.peak},
-                               {"limit", to_json(figures.limit)},
-                               {"refused", figures.refused}};
+      CTN_ASSIGN(auto one, subsystem_json(state, meters, *subsystem, slot));
+      if (!one.is_null()) json[subsystem->name] = one;
     }
   }
   json["children"] = nlohmann::ordered_json::array();
   if (depth > 0)
     for (Slot child : tree::children(state, slot)) {
-      CTN_ASSIGN(auto below, tree_json(state, child, depth - 1));
+      CTN_ASSIGN(auto below, tree_json(state, meters, child, depth - 1));
       json["children"].push_back(below);
     }
   return json;
@@ -181,10 +203,12 @@ Result<void> show_tree(const Context& context, const TreeOptions& options) {
     for (std::uint32_t h = 0; h < CTN_MAX_HIER; h++)
       if (tree::hierarchy_active(state, h)) tops.push_back(h);
   }
+  Meters meters;
+  if (load(state.core().high_slot) > CTN_MAX_HIER) CTN_TRY(meters.read_rates(state));
   if (context.json) {
     nlohmann::ordered_json json = nlohmann::ordered_json::array();
     for (Slot top : tops) {
-      CTN_ASSIGN(auto one, tree_json(state, top, options.depth));
+      CTN_ASSIGN(auto one, tree_json(state, meters, top, options.depth));
       json.push_back(one);
     }
     print_json(json);
@@ -194,105 +218,8 @@ Result<void> show_tree(const Context& context, const TreeOptions& options) {
   if (options.tasks) {
     CTN_ASSIGN(tasks, walk_tasks(context.pins()));
   }
-  TreePrinter printer(state, options, std::move(tasks));
+  TreePrinter printer(state, options, meters, std::move(tasks));
   for (Slot top : tops) CTN_TRY(printer.print(top));
-  return {};
-}
-
-/* --- stat --- */
-
-struct StatOptions {
-  std::vector<std::string> addresses;
-  bool recursive = false;
-  bool removed = false;
-  std::string format = "table";
-};
-
-struct StatRow {
-  std::string container;
-  std::map<std::string, Figures> figures; /* by subsystem */
-};
-
-Result<std::vector<StatRow>> collect_stat(const State& state, const StatOptions& options) {
-  std::vector<Slot> slots;
-  for (const std::string& address : options.addresses) {
-    CTN_ASSIGN(Slot slot, tree::find(state, address));
-    std::vector<Slot> all = options.recursive ? tree::subtree(state, slot) : std::vector<Slot>{slot};
-    slots.insert(slots.end(), all.begin(), all.end());
-  }
-  if (options.addresses.empty())
-    for (std::uint32_t h = 0; h < CTN_MAX_HIER; h++)
-      if (tree::hierarchy_active(state, h)) {
-        std::vector<Slot> all = tree::subtree(state, h);
-        slots.insert(slots.end(), all.begin(), all.end());
-      }
-  std::vector<StatRow> rows;
-  for (Slot slot : slots) {
-    StatRow row{tree::address_of(state, slot), {}};
-    for (const Subsystem* subsystem : bound_subsystems(state, state.nodes()[slot].hierarchy)) {
-      if (subsystem->figures == nullptr) continue;
-      CTN_ASSIGN(row.figures[subsystem->name], subsystem->figures(state, slot));
-    }
-    rows.push_back(std::move(row));
-  }
-  return rows;
-}
-
-std::string number(std::uint64_t value) { return value == CTN_UNLIMITED ? "max" : std::to_string(value); }
-
-void print_stat(const std::vector<StatRow>& rows, const std::vector<const Subsystem*>& columns, bool csv) {
-  Table table(1, {"container"});
-  for (const Subsystem* subsystem : columns) {
-    /* The noun is the plural of what is counted; the table names the first column by it. */
-    std::string noun = subsystem->name + std::string_view(subsystem->name).starts_with("num") * 3;
-    std::string prefix = csv ? noun + "_" : "";
-    for (const std::string& part : {noun, prefix + "peak", prefix + "limit", prefix + "refused"})
-      table[0].push_back(part);
-  }
-  for (const StatRow& row : rows) {
-    std::vector<std::string> line{printable(row.container)};
-    for (const Subsystem* subsystem : columns) {
-      auto found = row.figures.find(subsystem->name);
-      if (found == row.figures.end()) {
-        line.insert(line.end(), 4, csv ? "" : "-");
-        continue;
-      }
-      const Figures& figures = found->second;
-      for (const std::string& text : {number(figures.current), number(figures.peak), number(figures.limit),
-                                      number(figures.refused)})
-        line.push_back(text);
-    }
-    table.push_back(std::move(line));
-  }
-  print_table(table, csv);
-}
-
-Result<void> show_stat(const Context& context, const StatOptions& options) {
-  if (options.removed) return show_removed(context, options.addresses, options.recursive, options.format);
-  CTN_ASSIGN(State state, State::open(context.pins()));
-  CTN_ASSIGN(std::vector<StatRow> rows, collect_stat(state, options));
-  std::vector<const Subsystem*> columns;
-  for (const Subsystem* subsystem : subsystems()) {
-    bool used = std::any_of(rows.begin(), rows.end(),
-                            [&](const StatRow& row) { return row.figures.contains(subsystem->name); });
-    if (used) columns.push_back(subsystem);
-  }
-  if (!context.json && options.format != "json") {
-    print_stat(rows, columns, options.format == "csv");
-    return {};
-  }
-  nlohmann::ordered_json json = nlohmann::ordered_json::array();
-  for (const StatRow& row : rows) {
-    nlohmann::ordered_json one;
-    one["container"] = row.container;
-    for (const auto& [name, figures] : row.figures)
-      one[name] = {{"current", to_json(figures.current)},
-                   {"peak", to_json(figures.peak)},
-                   {"limit", to_json(figures.limit)},
-                   {"refused", to_json(figures.refused)}};
-    json.push_back(one);
-  }
-  print_json(json);
   return {};
 }
 
@@ -309,19 +236,6 @@ void add_tree(CLI::App& app, Context& context) {
   app.add_flag("--lingering", options->lingering, "removed containers that something still holds");
   app.callback([&context, options] {
     if (auto done = show_tree(context, *options); !done) context.exit_code = fail(context, done.error());
-  });
-}
-
-void add_stat(CLI::App& app, Context& context) {
-  auto options = std::make_shared<StatOptions>();
-  app.add_option("ADDR", options->addresses, "containers; none: all");
-  app.add_flag("-r,--recursive", options->recursive, "with all containers below");
-  app.add_flag("--removed", options->removed, "removed containers, the last 1,024, with their final figures");
-  app.add_option("--format", options->format, "table, json or csv")
-      ->type_name("FORMAT")
-      ->check(CLI::IsMember({"table", "json", "csv"}));
-  app.callback([&context, options] {
-    if (auto done = show_stat(context, *options); !done) context.exit_code = fail(context, done.error());
   });
 }
 
