@@ -11,10 +11,9 @@
 
 #include "subsystems.bpf.h"
 
-/* How often a task was about to be moved. A record's `reserved[1]` is what it was when the task forked
+/* How often a task was about to be moved. A record's `moves_seen` is what it was when the task forked
  * last (see t_newtask). */
 __u32 moves SEC(".data.moves") = 0;
-#define moves_seen reserved[1]
 
 /* Returns the node's flags. */
 static __always_inline __u32 population_add(__u32 slot, __u64 what) {
@@ -137,7 +136,7 @@ static __always_inline void forget(const struct task_struct *task) {
  * tasks have not met it: it is reaped, or was not born yet. `task` may be freed memory, so it is read
  * as data: a task that is being forked, or that has exited and still runs, is not gone. */
 static __always_inline bool is_gone(const struct task_struct *task, const struct ctn_task *record) {
-  if (record->seen && record->seen + 1 >= core.walk_mark) return false;
+  if (record->seen && ctn_met(record->seen, core.walk_mark)) return false;
   __u32 on_cpu = 0, state = 0;
   int exit_state = 0;
   bpf_probe_read_kernel(&on_cpu, bpf_core_field_size(task->on_cpu),

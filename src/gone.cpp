@@ -15,8 +15,8 @@ namespace {
 /* A record whose task was met by one of the last two walks is in use (is_gone() in
  * bpf/membership.bpf.h looks again). */
 bool met(const ctn_task& record, std::uint32_t mark) {
-  std::uint32_t seen = load(record.seen);
-  return seen != 0 && seen + 1 >= mark;
+  std::uint16_t seen = load(record.seen);
+  return seen != 0 && ctn_met(seen, mark);
 }
 
 }  // namespace
@@ -28,6 +28,7 @@ Result<std::uint32_t> forget_gone(Writer& writer) {
   CTN_ASSIGN(Mapping records, Mapping::open(pins, "task_records", sizeof(ctn_task), ~0U, false));
   CTN_ASSIGN(UniqueFd program, pins.open_prog("s_forget"));
   /* Twice: a walk may miss a thread that becomes its process's leader by exec meanwhile. */
+  if (writer.core().walk_mark >= 0xfffe) store(writer.core().walk_mark, 0U); /* a record has 16 bits */
   for (int walk = 0; walk < 2; walk++) {
     store(writer.core().walk_mark, writer.core().walk_mark + 1);
     CTN_TRY(run_iterator(pins, "i_mark", 0));

@@ -179,7 +179,7 @@ struct ctn_core {
   __u32 cpus; /* how many there can be, for arrays by slot and CPU */
   __u32 max_files;
   __u64 tombs; /* how many tombstones were ever written */
-  __u32 walk_mark; /* number of the last walk of i_mark */
+  __u32 walk_mark; /* of the last walk of i_mark: 1 to 0xffff, round and round */
 };
 
 /* --- tasks ----------------------------------------------------------------------------------- */
@@ -204,14 +204,18 @@ struct ctn_bucket {
 struct ctn_task {
   __u32 slot[CTN_MAX_HIER]; /* membership | CTN_EXITED */
   __u32 numtasks;           /* slot charged for this task, or 0; may have NUMTASKS_SHARED */
-  __u32 inner_file;         /* the next file it allocates is the kernel's own: not charged */
-  __u32 seen;               /* the last `walk_mark` under which a walk met the task; 0: none */
+  __u16 inner_file;         /* the next file it allocates is the kernel's own: not charged */
+  __u16 seen;               /* the last `walk_mark` under which a walk met the task; 0: none */
+  __u32 moves_seen;         /* how many moves there had been when it forked last (t_newtask) */
   __u32 user;               /* cpuacct: of utime, like the words below */
   /* cpuacct: what has been charged of the task's own figures; see cpuacct.bpf.h */
   __u64 charged; /* of se.sum_exec_runtime, ns */
   __u32 waited;  /* of sched_info.run_delay, in steps of 1024 ns */
   __u32 system;  /* of stime, likewise */
 };
+
+/* Is `seen` the mark of the last walk or of the one before? */
+#define ctn_met(seen, mark) ((__u16)((mark) - (seen)) <= 1)
 
 /* --- events ---------------------------------------------------------------------------------- */
 

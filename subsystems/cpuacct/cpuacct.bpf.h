@@ -68,9 +68,10 @@ static __always_inline void cpuacct_charge_short(__u32 *charged, __u64 total, __
   *sum += (__u64)difference << 10;
 }
 
-/* log2 by halves. */
+/* log2 by halves. Who switches often has the shortest slices, and gets away first. */
 static __always_inline __u32 cpuacct_bucket(__u64 ns) {
   __u32 bucket = 0;
+  if (ns < 1 << CPUACCT_FIRST_BITS) return 0;
   ns >>= CPUACCT_FIRST_BITS - 1;
   if (ns >= 1 << (CPUACCT_BUCKETS - 1)) return CPUACCT_BUCKETS - 1;
   if (ns >= 1 << 4) ns >>= 4, bucket = 4;
