@@ -28,6 +28,10 @@ std::uint32_t Placing::driver() const {
   return (both & PLACE_CGROUP2) != 0 ? std::uint32_t{PLACE_CGROUP2} : both;
 }
 
+bool Placing::automatic() const {
+  return (!cpus.confined || cpus.automatic) && (!mems.confined || mems.automatic);
+}
+
 Result<Placer> Placer::open(const State& state) {
   Placer placer;
   for (auto [kind, half] : {std::pair{&kCpus, &placer.cpus_}, {&kNodes, &placer.mems_}}) {
@@ -49,6 +53,7 @@ Placing::Side Placer::side(const Half& half, Slot slot) const {
   side.set = half.sets->in_force(slot);
   side.by = half.sets->provider(slot);
   side.driver = half.sets->flags(half.hierarchy) & kGroupDrivers;
+  side.automatic = (half.sets->flags(half.hierarchy) & PLACE_AUTO) != 0;
   side.migrate = (half.sets->flags(slot) & PLACE_MIGRATE) != 0;
   return side;
 }
@@ -114,10 +119,11 @@ class Work {
       }
       for (std::uint32_t pid : touched) {
         const Process& process = processes[pid];
-        if (auto done = by_group(process); !done)
-          note(done.error());
-        else if (*done)
-          continue;
+        auto grouped = by_group(process);
+        if (grouped && *grouped) continue;
+        if (!grouped && !std::all_of(process.begin(), process.end(),
+                                     [&](const ctn_walk_task* task) { return of(*task).automatic(); }))
+          note(grouped.error());
         for (const ctn_walk_task* task : process) {
           if (!chosen(*task)) continue;
           /* A child born during the first passes may have the mask its forker had before. From then on
@@ -129,6 +135,12 @@ class Work {
       }
       if (!changed_ || pass == kMostPasses) return result;
     }
+  }
+
+  /* Is it in a group of ours? */
+  bool grouped(const ctn_walk_task& task) const {
+    auto tid = static_cast<pid_t>(task.tid);
+    return (v2_ && v2_->group_of(tid)) || (v1_ && v1_->group_of(tid));
   }
 
  private:
@@ -234,8 +246,12 @@ std::vector<bool> bring_up_to_date(Writer& writer, WritableSets& sets, Slot top)
     IndexSet was = sets.in_force(slot);
     if (next == was && (next == everything() || (next & online) == (was & before))) continue;
     changed[slot] = true;
+    sets.set_unsettled(slot, true);
     sets.set_in_force(slot, next);
   }
+  /* Those that a writer that was killed did not come to. */
+  for (Slot slot = CTN_MAX_HIER; slot < writer.core().high_slot; slot++)
+    if (in_use(writer, slot, hierarchy) && (sets.flags(slot) & PLACE_UNSETTLED) != 0) changed[slot] = true;
   if (top == hierarchy) sets.set_in_force(hierarchy, online);
   return changed;
 }
@@ -248,6 +264,14 @@ bool uses_groups(const State& state) {
     if (auto sets = Sets::open(state, *kind); sets && (sets->flags(hierarchy) & kGroupDrivers) != 0) return true;
   }
   return false;
+}
+
+/* The tasks of these containers are placed. */
+Result<void> settled(Writer& writer, const PlaceKind& kind, const std::vector<bool>& changed) {
+  CTN_ASSIGN(WritableSets sets, WritableSets::open(writer, kind));
+  for (Slot slot = 0; slot < changed.size(); slot++)
+    if (changed[slot]) sets.set_unsettled(slot, false);
+  return {};
 }
 
 /* Tells the hook which group is ours, and removes what nobody is in. */
@@ -280,7 +304,10 @@ Result<void> settle(Writer& writer, const PlaceKind& kind, Slot top) {
   std::vector<bool> changed = bring_up_to_date(writer, sets, top);
   std::uint32_t hierarchy = writer.nodes()[top].hierarchy;
   bool confined = top >= CTN_MAX_HIER && sets.confined(top);
-  if (!confined && std::find(changed.begin(), changed.end(), true) == changed.end()) return {};
+  bool members = confined && live_tasks(writer.nodes()[top]) != 0;
+  for (Slot slot = 0; slot < changed.size() && !members; slot++)
+    members = changed[slot] && live_tasks(writer.nodes()[slot]) != 0;
+  if (!members) return settled(writer, kind, changed);
   CTN_ASSIGN(Work work, Work::begin(writer, writer.may_move()));
   Chosen concerned = [&](const ctn_walk_task& task) {
     Slot slot = container_of(task, hierarchy);
@@ -291,6 +318,7 @@ Result<void> settle(Writer& writer, const PlaceKind& kind, Slot top) {
     return concerned(task) || (confined && container_of(task, hierarchy) == top);
   };
   CTN_TRY(work.place(chosen, affinity::Fit::kExact, &kind == &kCpus ? concerned : kNobody));
+  CTN_TRY(settled(writer, kind, changed));
   return finish(writer);
 }
 
@@ -343,10 +371,14 @@ Result<void> refresh(Writer& writer, bool interrupted) {
   auto chosen = [&](const ctn_walk_task& task) { return concerns(task, kCpus) || concerns(task, kNodes); };
   CTN_TRY(work.place(chosen, affinity::Fit::kExact,
                      [&](const ctn_walk_task& task) { return concerns(task, kCpus); }));
+  for (const auto& [kind, its] : changed) CTN_TRY(settled(writer, *kind, its));
   if (all) {
+    /* Whoever is in a group of ours without being a member goes out. */
+    bool groups = uses_groups(writer);
     CTN_ASSIGN(Placer placer, Placer::open(writer));
-    CTN_TRY(work.place([&](const ctn_walk_task& task) { return placer.of(task).confined(); },
-                       affinity::Fit::kInside, kNobody));
+    CTN_TRY(work.place(
+        [&](const ctn_walk_task& task) { return placer.of(task).confined() || (groups && work.grouped(task)); },
+        affinity::Fit::kInside, kNobody));
   }
   return finish(writer);
 }
@@ -372,6 +404,10 @@ Result<std::vector<std::string>> check(const State& state) {
       if (group == to.group() && to.cpus.confined && groups->cpus(*group) != to.cpus.set.to_string())
         found.push_back(fmt::format("group '{}' has CPUs '{}', its container makes it '{}'", *group,
                                     groups->cpus(*group), to.cpus.set.to_string()));
+      std::string mems = (to.mems.set & kNodes.online()).to_string();
+      if (group == to.group() && to.mems.confined && groups->mems(*group) != mems)
+        found.push_back(fmt::format("group '{}' has nodes '{}', its container makes it '{}'", *group,
+                                    groups->mems(*group), mems));
       if (group) continue;
     }
     if (!to.cpus.confined) continue;
@@ -394,19 +430,7 @@ Result<std::vector<std::string>> check(const State& state) {
 Result<std::vector<std::string>> repair(Writer& writer) {
   CTN_ASSIGN(auto before, check(writer));
   CTN_TRY(refresh(writer, true));
-  /* Whoever is in a group of ours without being a member goes out. */
-  CTN_ASSIGN(Placer placer, Placer::open(writer));
-  CTN_ASSIGN(Work work, Work::begin(writer, false));
-  auto v2 = Groups::open(Groups::Version::kV2);
-  auto v1 = Groups::open(Groups::Version::kV1);
-  CTN_TRY(work.place(
-      [&](const ctn_walk_task& task) {
-        if (placer.of(task).confined()) return false;
-        auto tid = static_cast<pid_t>(task.tid);
-        return (v2 && v2->group_of(tid)) || (v1 && v1->group_of(tid));
-      },
-      affinity::Fit::kInside, kNobody));
-  remove_unused();
+  prune(writer);
   CTN_ASSIGN(auto after, check(writer));
   std::vector<std::string> mended;
   for (const std::string& one : before)

@@ -25,6 +25,7 @@ struct Placing {
     IndexSet set;          /* in force */
     Slot by = 0;           /* the container whose list it is */
     std::uint32_t driver = 0; /* PLACE_CGROUP2, PLACE_CGROUP1, or 0: affinity */
+    bool automatic = false;
     bool migrate = false;
   };
   Side cpus;
@@ -33,6 +34,8 @@ struct Placing {
   bool confined() const { return cpus.confined || mems.confined; }
   /* That of the side that confines; groups if the two differ. */
   std::uint32_t driver() const;
+  /* Was it chosen by us? Then what a group cannot do is left to affinity. */
+  bool automatic() const;
   /* Name of the pair's group; empty if nothing is confined. */
   std::string group() const;
 };

@@ -16,6 +16,8 @@ enum place_flag {
   PLACE_AUTO = 1 << 4,      /* the driver was chosen by us */
   PLACE_CGROUP2 = 1 << 5,   /* the driver; neither: affinity */
   PLACE_CGROUP1 = 1 << 6,
+  /* of a container: its set in force was changed, and its tasks may not have been placed yet */
+  PLACE_UNSETTLED = 1 << 7,
 };
 
 /* One per slot. */

@@ -77,6 +77,11 @@ void WritableSets::write(Slot slot, place_set which, const IndexSet& set) {
   for (std::size_t i = 0; i < place_words(); i++) store(writable_words_[at(slot, which) + i], set.word(i));
 }
 
+void WritableSets::set_unsettled(Slot slot, bool on) {
+  std::uint32_t flags = load(writable_[slot].flags);
+  store(writable_[slot].flags, on ? flags | PLACE_UNSETTLED : flags & ~static_cast<__u32>(PLACE_UNSETTLED));
+}
+
 void WritableSets::reset(Slot slot, std::uint32_t flags) {
   writable_[slot] = {};
   for (place_set which : {PLACE_OWN, PLACE_OWN_OTHER, PLACE_IN_FORCE}) write(slot, which, {});

@@ -32,7 +32,7 @@ class EachDriver : public PlacementTest, public ::testing::WithParamInterface<co
     if (!IsSkipped()) use_driver(GetParam());
   }
 };
-INSTANTIATE_TEST_SUITE_P(Placement, EachDriver, ::testing::Values("affinity", "cgroup"),
+INSTANTIATE_TEST_SUITE_P(Placement, EachDriver, ::testing::Values("affinity", "cgroup", "cgroup1"),
                          [](const auto& one) { return std::string(one.param); });
 
 TEST_P(EachDriver, AttachPlacesAndRootFrees) {
@@ -151,10 +151,10 @@ TEST_P(EachDriver, RemovedAndDestroyedLeaveNothing) {
   create("p:/a", {"cpuset.cpus=0"});
   {
     Background task = start_in("p:/a", [] { return ::pause(); });
-    EXPECT_EQ(std::filesystem::exists("/sys/fs/cgroup/ctnbpf"), std::string(GetParam()) == "cgroup");
+    EXPECT_EQ(std::filesystem::exists(top_group()), std::string(GetParam()) != "affinity");
   }
   remove("p:/a");
-  EXPECT_FALSE(std::filesystem::exists("/sys/fs/cgroup/ctnbpf"));
+  EXPECT_FALSE(std::filesystem::exists(top_group()));
 }
 
 /* The end of everything: members may use all again. */
@@ -166,7 +166,7 @@ TEST_P(EachDriver, DownFreesMembers) {
   EXPECT_EQ(mask(task), "0");
   take_all_down();
   EXPECT_EQ(affinity::mask_of_thread(task.pid()), kCpus.online());
-  EXPECT_FALSE(std::filesystem::exists("/sys/fs/cgroup/ctnbpf"));
+  EXPECT_FALSE(std::filesystem::exists(top_group()));
 }
 
 /* --- rules over the real maps; each rule by itself is in rules_test.cpp --- */
@@ -279,6 +279,57 @@ TEST_F(Cpuset, PairOfTwoHierarchies) {
   take_all_down();
 }
 
+/* A task in a group that a service manager made stays there, and is placed all the same: by affinity with
+ * `auto`; not at all with `cgroup`, until --move takes it out. */
+TEST_F(Cpuset, TasksOfServicesStayWhereTheyAre) {
+  NEED(need_cpus(2));
+  if (!group_driver()) CTN_SKIP("no cpuset controller of cgroup v2");
+  std::filesystem::path service = "/sys/fs/cgroup/ctnbpf-test.service";
+  std::filesystem::create_directory(service);
+  {
+    Background task([] { return ::pause(); });
+    std::ofstream(service / "cgroup.procs") << task.pid() << std::flush;
+    std::string pid = std::to_string(task.pid());
+    auto group = [&] {
+      std::ifstream file("/proc/" + pid + "/cgroup");
+      std::string line;
+      while (std::getline(file, line) && line.rfind("0::", 0) != 0) {
+      }
+      return line.substr(3);
+    };
+    ASSERT_EQ(group(), "/ctnbpf-test.service");
+    create("default:/a", {"cpuset.cpus=1"});
+    EXPECT_EQ(text("default:/a", "cpuset.driver"), "cgroup2");
+    attach_pid("default:/a", task.pid());
+    EXPECT_EQ(mask(task), "1");
+    EXPECT_EQ(group(), "/ctnbpf-test.service");
+    EXPECT_EQ(set_mask("0", task.pid()), level() >= CTN_LEVEL_FALLBACK ? EINVAL : 0);
+    set("default:/a", {"cpuset.cpus=0"});
+    EXPECT_EQ(mask(task), "0");
+    attach_pid("default:/", task.pid());
+    EXPECT_EQ(affinity::mask_of_thread(task.pid()), kCpus.online());
+
+    use_driver("cgroup");
+    create("p:/a", {"cpuset.cpus=1"});
+    auto refused = ctnbpf({"attach", "p:/a", pid});
+    EXPECT_EQ(refused.code, 1);
+    EXPECT_NE(refused.err.find("--move takes it out"), std::string::npos) << refused.err;
+    EXPECT_EQ(affinity::mask_of_thread(task.pid()), kCpus.online());
+    EXPECT_EQ(ctnbpf({"attach", "--move", "p:/a", pid}).code, 0);
+    EXPECT_EQ(mask(task), "1");
+    EXPECT_EQ(group().rfind("/ctnbpf/", 0), 0u) << group();
+  }
+  EXPECT_TRUE(eventually([&] { return ::rmdir(service.c_str()) == 0; }));
+}
+
+TEST_F(Cpuset, TreeShowsWhereTasksAre) {
+  NEED(need_cpus(2));
+  create("default:/a", {"cpuset.cpus=0-1", "memset.mems=0"});
+  std::string tree = ctnbpf({"tree", "default:/a"}).out;
+  EXPECT_NE(tree.find("cpus 0-1"), std::string::npos) << tree;
+  EXPECT_NE(tree.find("mems 0"), std::string::npos) << tree;
+}
+
 /* A task that asked for less by itself keeps that when its neighbours come and go, and is put back when
  * it is attached again. */
 TEST_F(Cpuset, AttachAgainReapplies) {
@@ -339,6 +390,9 @@ TEST_F(Cpuset, AKilledSetIsFinishedByTheNextCommand) {
   EXPECT_EQ(mask(task), "0");
   EXPECT_EQ(ctnbpf({"create", "p:/b"}).code, 0);
   EXPECT_EQ(mask(task), "1");
+  leave_change_half_done("p:/a", "0-1"); /* wider: the mask is inside, and not all of it */
+  EXPECT_EQ(ctnbpf({"create", "p:/c"}).code, 0);
+  EXPECT_EQ(mask(task), "0-1");
 }
 
 }  // namespace

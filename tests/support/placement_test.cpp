@@ -2,6 +2,8 @@
 
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -27,11 +29,29 @@ void PlacementTest::need_refusals() {
 
 bool PlacementTest::group_driver() { return Groups::available(Groups::Version::kV2); }
 
+void PlacementTest::TearDown() {
+  KernelTest::TearDown();
+  if (root_ == "/sys/fs/cgroup") return;
+  ::umount(root_.c_str());
+  ::rmdir(root_.c_str());
+  EXPECT_TRUE(eventually(group_driver)); /* the controller goes back to v2 some time later */
+}
+
 void PlacementTest::use_driver(const std::string& driver) {
+  if (driver == "cgroup1") {
+    root_ = "/run/ctnbpf-test-cpuset";
+    ::mkdir(root_.c_str(), 0700);
+    if (::mount("cpuset", root_.c_str(), "cgroup", 0, "cpuset") != 0) {
+      ::rmdir(root_.c_str());
+      root_ = "/sys/fs/cgroup";
+      GTEST_SKIP() << "the cpuset controller of cgroup v1 cannot be mounted";
+    }
+  }
   if (driver == "cgroup" && !group_driver()) CTN_SKIP("no cpuset controller of cgroup v2");
   auto gone = ctnbpf({"hierarchy", "destroy", "-r", "default"});
   ASSERT_EQ(gone.code, 0) << gone.err;
-  auto made = ctnbpf({"hierarchy", "create", "p", "-o", "cpuset,memset", "--placement", driver});
+  auto made = ctnbpf({"hierarchy", "create", "p", "-o", "cpuset,memset", "--placement",
+                      driver == "cgroup1" ? "cgroup" : driver});
   ASSERT_EQ(made.code, 0) << made.err;
   EXPECT_EQ(text("p:/", "cpuset.driver"), driver == "cgroup" ? "cgroup2" : driver);
 }

@@ -17,6 +17,9 @@ class PlacementTest : public KernelTest {
   /* ... where a member's own change of its mask cannot be refused. */
   void need_refusals();
   static bool group_driver();
+  void TearDown() override;
+  /* The group of ours, there or not. */
+  std::string top_group() const { return root_ + "/ctnbpf"; }
   /* Instead of the default layout: a hierarchy `p` with cpuset and memset. */
   void use_driver(const std::string& driver);
   void take_all_down();
@@ -39,6 +42,9 @@ class PlacementTest : public KernelTest {
   void corrupt_in_force(const std::string& address, const std::string& list);
   /* As if a `set` had been killed when the list was changed and nobody placed. */
   void leave_change_half_done(const std::string& address, const std::string& list);
+
+ private:
+  std::string root_ = "/sys/fs/cgroup"; /* of the cgroup file system in use */
 };
 
 /* Ends the test here if `what` skipped it. */
