@@ -192,7 +192,11 @@ void add_hierarchy(CLI::App& app, Context& context) {
   make->add_flag("--best-effort", options->best_effort, "also limits this kernel cannot enforce");
   make->footer("Examples:\n"
                "  ctnbpf hierarchy create limits -o numtasks\n"
-               "  ctnbpf hierarchy create groups          (binds nothing: it only groups)");
+               "  ctnbpf hierarchy create groups          (binds nothing: it only groups)\n"
+               "  ctnbpf hierarchy create place -o cpuset,memset --placement affinity\n"
+               "--placement says how tasks are kept on their CPUs and nodes: `cgroup` by groups of the\n"
+               "kernel's cpuset controller, `affinity` by their own masks and memory policies, in no group;\n"
+               "`auto` takes groups, and leaves tasks that a service manager keeps in groups of its own there.");
   make->callback([=, &context] { finish(create(context, *options)); });
 
   CLI::App* show = app.add_subcommand("list", "list the hierarchies");
