@@ -5,6 +5,9 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <filesystem>
+#include <fstream>
+
 #include "hooks.h"
 
 namespace ctnbpf {
@@ -46,6 +49,19 @@ Result<std::vector<ProgramStats>> program_stats(const Pins& pins, int seconds) {
     after[i].run_time_ns -= before[i].run_time_ns;
   }
   return after;
+}
+
+Result<std::uint64_t> map_memory(const Pins& pins) {
+  std::uint64_t sum = 0;
+  std::error_code failed;
+  for (const auto& entry : std::filesystem::directory_iterator(pins.root() + "/maps", failed)) {
+    CTN_ASSIGN(UniqueFd map, pins.open_map(entry.path().filename()));
+    std::ifstream info(fmt::format("/proc/self/fdinfo/{}", map.get()));
+    for (std::string word; info >> word;)
+      if (std::uint64_t bytes = 0; word == "memlock:" && info >> bytes) sum += bytes;
+  }
+  if (failed) return system_error(failed.value(), "list the pinned maps");
+  return sum;
 }
 
 }  // namespace ctnbpf

@@ -22,4 +22,7 @@ struct ProgramStats {
  * long, and runs and times are those of that time. */
 Result<std::vector<ProgramStats>> program_stats(const Pins& pins, int seconds);
 
+/* Bytes of kernel memory that the maps hold, whatever is in them. */
+Result<std::uint64_t> map_memory(const Pins& pins);
+
 }  // namespace ctnbpf

@@ -8,6 +8,7 @@
 #include "ctnbpf/fsck.h"
 #include "ctnbpf/levels.h"
 #include "ctnbpf/subsystem.h"
+#include "program_stats.h"
 
 namespace ctnbpf::cli {
 namespace {
@@ -34,11 +35,14 @@ std::string level_meaning(std::uint32_t level) {
 }
 
 /* What is in the kernel now, if anything is. */
-void print_state(const State& state) {
+void print_state(const State& state, std::uint64_t memory) {
   const ctn_core& core = state.core();
   fmt::print("\nin the kernel: up at level {}, {} of {} containers, {} lingering\n",
              level_name(core.level[CTN_HOOKS_TASK]), load(core.containers), core.max_containers,
              load(core.lingering));
+  fmt::print("  memory: {:.1f} MiB for {} containers, {} tasks and {} open files on {} CPUs\n",
+             static_cast<double>(memory) / 1048576, core.max_containers, core.max_tasks,
+             core.max_files, core.cpus);
   for (int i = 0; i < CTN_MISS_NR; i++)
     if (std::uint64_t count = load(core.misses[i]); count != 0)
       fmt::print("  {}: {}\n", kMissNames[i], count);
@@ -57,6 +61,8 @@ int doctor(const Context& context) {
   }
   std::string cure = cure_for(*levels, facts);
   auto state = State::open(context.pins());
+  auto held = map_memory(context.pins());
+  std::uint64_t memory = held ? *held : 0;
   int code = levels->task() == CTN_LEVEL_STRICT && levels->level[CTN_HOOKS_REAP] != CTN_LEVEL_NONE ? kDone : kKernelLacks;
 
   if (context.json) {
@@ -78,7 +84,8 @@ int doctor(const Context& context) {
       json["up"] = {{"level", level_name(state->core().level[CTN_HOOKS_TASK])},
                     {"containers", load(state->core().containers)},
                     {"max_containers", state->core().max_containers},
-                    {"lingering", load(state->core().lingering)}};
+                    {"lingering", load(state->core().lingering)},
+                    {"memory_bytes", memory}};
       for (int i = 0; i < CTN_MISS_NR; i++) json["up"]["misses"][kMissNames[i]] = load(state->core().misses[i]);
     } else if (state.error().code != ENOENT) {
       json["up"] = {{"error", state.error().what}};
@@ -106,7 +113,7 @@ int doctor(const Context& context) {
   }
   if (!cure.empty()) fmt::print("\nfor level strict: {}\n", cure);
   if (state)
-    print_state(*state);
+    print_state(*state, memory);
   else if (state.error().code != ENOENT)
     report(context, state.error());
   return code;

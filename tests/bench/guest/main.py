@@ -5,15 +5,17 @@ usage: main.py ROUNDS ROW..."""
 import sys
 
 import rows
+import storms
 import world
 
 
 def main():
     rounds, names = int(sys.argv[1]), sys.argv[2:]
+    run = {**rows.RUN, "drift": storms.drift, "memory": storms.memory}
     world.prepare()
     for name in names:
         world.note(name)
-        rows.RUN[name](rounds)
+        run[name](rounds)
 
 
 main()

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import select
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ CGROUPS = pathlib.Path("/sys/fs/cgroup")
 ROOT = pathlib.Path("/tmp/bench")  # programs and libraries in RAM: the VM's root waits for the host
 BIN = pathlib.Path(__file__).resolve().parents[3] / "build/release/bin"
 DRIVERS = ["fork_bench", "switch_bench", "open_bench", "exec_bench", "hook_bench", "cgroup_bench",
-           "tasks_bench"]
+           "tasks_bench", "drift_bench"]
 TOOLS = ["/bin/cat", "/bin/sh", "/bin/true"]
 
 
@@ -81,6 +82,13 @@ class Driver:
                                         stdout=subprocess.PIPE)
         self.pid = self.process.pid
 
+    def begin(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+
+    def has_answered(self):
+        return bool(select.select([self.process.stdout], [], [], 0)[0])
+
     def ready(self):
         return self.process.stdout.readline().strip()
 
@@ -128,15 +136,19 @@ class Hierarchy:
 
     def __enter__(self):
         ctnbpf("hierarchy", "create", "b", "-o", self.subsystem)
-        ctnbpf("create", "b:/present")
+        self.retry("create", "b:/present")  # what was detached just now may still be going
         return self
 
     def __exit__(self, *_):
+        self.retry("hierarchy", "destroy", "b", "-r")  # the last tasks measured are still being freed
+
+    @staticmethod
+    def retry(*words):
         deadline = time.monotonic() + 20
-        while ctnbpf_status("hierarchy", "destroy", "b", "-r"):
+        while ctnbpf_status(*words):
             if time.monotonic() > deadline:
-                raise RuntimeError("the hierarchy cannot be destroyed")
-            time.sleep(0.05)  # the last tasks that were measured are being freed
+                raise RuntimeError(f"ctnbpf {' '.join(words)} does not succeed")
+            time.sleep(0.05)
 
     def deep(self, depth, setting=None):
         """A container `depth` levels down, with the setting at each level."""
