@@ -14,7 +14,7 @@ namespace ctnbpf::test {
 namespace {
 
 constexpr int kForkers = 8;
-constexpr unsigned kLimit = 14;
+constexpr unsigned kLimit = 20;
 
 /* Forks let in before it ends; `CTNBPF_DRIFT_FORKS=100000` for the long form. */
 long forks_in_all() {
@@ -63,7 +63,7 @@ class NumtasksDrift : public KernelTest {
 };
 
 TEST_F(NumtasksDrift, NoneAfterManyForksUnderMovesRenamesAndRemovals) {
-  set("default:/", {"numtasks.total_numtasks=20"});
+  set("default:/", {"numtasks.total_numtasks=30"});
   create("default:/a",
          {"numtasks.limit=" + std::to_string(kLimit), "numtasks.shares=min_shares=40"});
   create("default:/a/x", {"numtasks.shares=min_shares=50", "numtasks.forkrate=4000000"});
