@@ -28,7 +28,8 @@ Result<std::uint32_t> forget_gone(Writer& writer) {
   CTN_ASSIGN(Mapping records, Mapping::open(pins, "task_records", sizeof(ctn_task), ~0U, false));
   CTN_ASSIGN(UniqueFd program, pins.open_prog("s_forget"));
   /* Twice: a walk may miss a thread that becomes its process's leader by exec meanwhile. */
-  if (writer.core().walk_mark >= 0xfffe) store(writer.core().walk_mark, 0U); /* a record has 16 bits */
+  if (writer.core().walk_mark >= 0xfffe)
+    store(writer.core().walk_mark, 0U); /* a record has 16 bits */
   for (int walk = 0; walk < 2; walk++) {
     store(writer.core().walk_mark, writer.core().walk_mark + 1);
     CTN_TRY(run_iterator(pins, "i_mark", 0));

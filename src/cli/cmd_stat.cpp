@@ -22,7 +22,7 @@ struct Options {
   bool recursive = false;
   bool removed = false;
   std::string sort;
-  double interval = 0; /* seconds; 0: once */
+  double interval = 0;     /* seconds; 0: once */
   std::uint64_t count = 0; /* batches; 0: for ever */
   std::string format = "table";
 };
@@ -45,9 +45,11 @@ Result<std::vector<Slot>> wanted(const State& state, const Options& options) {
 /* In place of what was there: only as many lines as the terminal has. */
 void print_in_place(const std::string& text) {
   winsize size = {};
-  std::size_t rows = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 1 ? size.ws_row - 1U : 1000U;
+  std::size_t rows =
+      ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 1 ? size.ws_row - 1U : 1000U;
   std::size_t end = 0;
-  for (std::size_t line = 0; line < rows && end != std::string::npos; line++) end = text.find('\n', end == 0 ? 0 : end + 1);
+  for (std::size_t line = 0; line < rows && end != std::string::npos; line++)
+    end = text.find('\n', end == 0 ? 0 : end + 1);
   constexpr const char* kHomeAndClear = "\033[H\033[J";
   fmt::print("{}{}\n", kHomeAndClear, text.substr(0, end));
 }
@@ -65,7 +67,8 @@ class Stat {
 
   Result<void> repeat() {
     using Clock = std::chrono::steady_clock;
-    auto interval = std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options_.interval));
+    auto interval = std::chrono::duration_cast<Clock::duration>(
+        std::chrono::duration<double>(options_.interval));
     in_place_ = format_ == "table" && ::isatty(STDOUT_FILENO) == 1;
     auto next = Clock::now();
     for (std::uint64_t batch = 0; options_.count == 0 || batch < options_.count; batch++) {
@@ -74,7 +77,8 @@ class Stat {
         std::this_thread::sleep_until(next);
         if (!in_place_) fmt::print("\n");
       }
-      CTN_ASSIGN(State state, State::open(context_.pins())); /* anew: there may be more containers */
+      CTN_ASSIGN(State state,
+                 State::open(context_.pins())); /* anew: there may be more containers */
       CTN_TRY(batch == 0 ? meters_.read_rates(state) : meters_.read(state));
       CTN_TRY(print(state));
       if (std::fflush(stdout) != 0) return system_error("write to standard output");
@@ -113,13 +117,15 @@ void add_stat(CLI::App& app, Context& context) {
   app.add_flag("-r,--recursive", options->recursive, "with all containers below");
   auto* removed = app.add_flag("--removed", options->removed,
                                "removed containers, the last 1,024, with their final figures");
-  app.add_option("-s,--sort", options->sort, "sort by a column, the largest first; or by `container`")
+  app.add_option("-s,--sort", options->sort,
+                 "sort by a column, the largest first; or by `container`")
       ->type_name("COLUMN")
       ->excludes(removed);
-  auto* interval = app.add_option("-i,--interval", options->interval, "print again every SEC seconds")
-                       ->type_name("SEC")
-                       ->check(CLI::Range(0.01, 86400.0))
-                       ->excludes(removed);
+  auto* interval =
+      app.add_option("-i,--interval", options->interval, "print again every SEC seconds")
+          ->type_name("SEC")
+          ->check(CLI::Range(0.01, 86400.0))
+          ->excludes(removed);
   app.add_option("-n,--count", options->count, "how often; without it, until interrupted")
       ->type_name("COUNT")
       ->check(CLI::Range(std::uint64_t{1}, ~std::uint64_t{0}))
@@ -127,14 +133,20 @@ void add_stat(CLI::App& app, Context& context) {
   app.add_option("--format", options->format, "table, json, csv or openmetrics")
       ->type_name("FORMAT")
       ->check(CLI::IsMember({"table", "json", "csv", "openmetrics"}));
-  app.footer("Columns as csv names them, for -s too: tasks, tasks_peak, tasks_limit, tasks_refused, likewise\n"
-             "files...; cpu_ns (shown in seconds), cpu_percent (of one CPU, since the batch before, or in a\n"
-             "tenth of a second), load_percent (in the last full 10 s). All are those of the subtree; a root\n"
-             "shows the machine's. With -i a terminal is refreshed in place, else an empty line parts the\n"
-             "batches.");
+  app.footer(
+      "Columns as csv names them, for -s too: tasks, tasks_peak, tasks_limit, tasks_refused, "
+      "likewise\n"
+      "files...; cpu_ns (shown in seconds), cpu_percent (of one CPU, since the batch before, or in "
+      "a\n"
+      "tenth of a second), load_percent (in the last full 10 s). All are those of the subtree; a "
+      "root\n"
+      "shows the machine's. With -i a terminal is refreshed in place, else an empty line parts "
+      "the\n"
+      "batches.");
   app.callback([&context, options, interval] {
     Stat stat(context, *options);
-    auto done = options->removed ? show_removed(context, options->addresses, options->recursive, options->format)
+    auto done = options->removed
+                    ? show_removed(context, options->addresses, options->recursive, options->format)
                 : interval->count() > 0 ? stat.repeat()
                                         : stat.once();
     if (!done) context.exit_code = fail(context, done.error());

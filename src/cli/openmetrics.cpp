@@ -24,13 +24,15 @@ std::string escaped(const std::string& text) {
 /* "cpu_ns" is in seconds here. */
 std::string family(const StatColumn& column) {
   std::string name = column.name;
-  if (column.kind == Kind::kNanoseconds && name.ends_with("_ns")) name.replace(name.size() - 2, 2, "seconds");
+  if (column.kind == Kind::kNanoseconds && name.ends_with("_ns"))
+    name.replace(name.size() - 2, 2, "seconds");
   return "ctnbpf_" + name;
 }
 
 std::string number(const StatColumn& column, std::uint64_t value) {
   if (value == CTN_UNLIMITED) return "+Inf";
-  if (column.kind == Kind::kNanoseconds) return fmt::format("{}.{:09}", value / 1'000'000'000, value % 1'000'000'000);
+  if (column.kind == Kind::kNanoseconds)
+    return fmt::format("{}.{:09}", value / 1'000'000'000, value % 1'000'000'000);
   return std::to_string(value);
 }
 
@@ -47,8 +49,8 @@ std::string stat_openmetrics(const StatTable& table) {
     out += fmt::format("# HELP {} {}\n", name, column.help);
     for (const StatRow& row : table.rows)
       if (row.values[i])
-        out += fmt::format("{}{}{{container=\"{}\"}} {}\n", name, column.grows ? "_total" : "", escaped(row.container),
-                           number(column, *row.values[i]));
+        out += fmt::format("{}{}{{container=\"{}\"}} {}\n", name, column.grows ? "_total" : "",
+                           escaped(row.container), number(column, *row.values[i]));
   }
   return out + "# EOF\n";
 }

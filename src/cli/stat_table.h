@@ -23,7 +23,7 @@ struct StatColumn {
 };
 
 struct StatRow {
-  std::string container; /* address */
+  std::string container;                            /* address */
   std::vector<std::optional<std::uint64_t>> values; /* by column; none: has no such figure */
 };
 
@@ -33,7 +33,8 @@ struct StatTable {
 };
 
 /* Columns of the subsystems that are bound to the hierarchies of `slots`. */
-Result<StatTable> make_stat(const State& state, const Meters& meters, const std::vector<Slot>& slots);
+Result<StatTable> make_stat(const State& state, const Meters& meters,
+                            const std::vector<Slot>& slots);
 /* By a column's name or title, the largest first; or by "container". EINVAL names the columns. */
 Result<void> sort_stat(StatTable& table, const std::string& column);
 

@@ -48,7 +48,8 @@ class CpuMeter : public Meter {
   }
 
   std::vector<std::optional<std::uint64_t>> values(Slot slot) const override {
-    if (slot >= now_.slots.size()) return std::vector<std::optional<std::uint64_t>>(kColumns.size());
+    if (slot >= now_.slots.size())
+      return std::vector<std::optional<std::uint64_t>>(kColumns.size());
     const Reading::Of& own = now_.slots[slot];
     /* Windows of the machine's own tasks are not kept. */
     std::optional<std::uint64_t> load;
@@ -66,24 +67,29 @@ class CpuMeter : public Meter {
     Reading::Of since = first(slot);
     std::uint64_t used = grown(since.used, now_.slots[slot].used);
     std::uint64_t system = std::min(grown(since.system, now_.slots[slot].system), used);
-    return fmt::format("cpu {:.2f} s (user {:.1f} sys {:.1f})", seconds(used), seconds(used - system),
-                       seconds(system));
+    return fmt::format("cpu {:.2f} s (user {:.1f} sys {:.1f})", seconds(used),
+                       seconds(used - system), seconds(system));
   }
 
  private:
   static double seconds(std::uint64_t ns) { return static_cast<double>(ns) / 1e9; }
-  static std::uint64_t grown(std::uint64_t from, std::uint64_t to) { return to - std::min(from, to); }
+  static std::uint64_t grown(std::uint64_t from, std::uint64_t to) {
+    return to - std::min(from, to);
+  }
   bool seen_before(Slot slot) const {
-    return slot < before_.slots.size() && before_.slots[slot].generation == now_.slots[slot].generation;
+    return slot < before_.slots.size() &&
+           before_.slots[slot].generation == now_.slots[slot].generation;
   }
   /* A container that was not there at the reading before had used nothing. */
   Reading::Of first(Slot slot) const {
-    return seen_before(slot) ? before_.slots[slot] : Reading::Of{now_.slots[slot].generation, 0, 0, 0};
+    return seen_before(slot) ? before_.slots[slot]
+                             : Reading::Of{now_.slots[slot].generation, 0, 0, 0};
   }
 
   std::optional<std::uint64_t> percent(Slot slot) const {
     if (before_.slots.empty() || slot >= now_.slots.size()) return std::nullopt;
-    auto passed = static_cast<std::uint64_t>((now_.when - before_.when) / std::chrono::nanoseconds(1));
+    auto passed =
+        static_cast<std::uint64_t>((now_.when - before_.when) / std::chrono::nanoseconds(1));
     if (passed == 0) return std::nullopt;
     return (grown(first(slot).used, now_.slots[slot].used) * 100 + passed / 2) / passed;
   }

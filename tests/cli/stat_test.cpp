@@ -46,10 +46,13 @@ TEST_F(StatCpu, TableHasTimePercentAndLoad) {
   auto table = lines(out({"stat", "default:/build", "-r"}));
   ASSERT_EQ(table.size(), 3u);
   EXPECT_TRUE(std::regex_match(
-      table[0], std::regex("container +tasks +peak +limit +refused +cpu time +cpu % +load"))) << table[0];
+      table[0], std::regex("container +tasks +peak +limit +refused +cpu time +cpu % +load")))
+      << table[0];
   for (std::size_t i : {1u, 2u})
     EXPECT_TRUE(std::regex_match(
-        table[i], std::regex("default:/build[/41]* +1 +1 +max +0 +[0-9]+\\.[0-9]{2} +[0-9]+ +[0-9]+"))) << table[i];
+        table[i],
+        std::regex("default:/build[/41]* +1 +1 +max +0 +[0-9]+\\.[0-9]{2} +[0-9]+ +[0-9]+")))
+        << table[i];
   for (const std::string& line : table) EXPECT_LT(line.size(), 100u);
   auto row = json({"stat", "default:/build/41"})[0]["cpuacct"];
   EXPECT_GE(row["cpu_ns"].get<std::uint64_t>(), 20'000'000u);
@@ -70,12 +73,17 @@ TEST_F(StatCpu, TreeShowsWhatIsUsedNow) {
   ASSERT_EQ(tree.size(), 4u);
   std::smatch above;
   std::smatch below;
-  ASSERT_TRUE(std::regex_match(tree[1], above, std::regex("├─ build            tasks 1   cpu ([0-9]+) %"))) << tree[1];
-  ASSERT_TRUE(std::regex_match(tree[2], below, std::regex("│  └─ 41            tasks 1   cpu ([0-9]+) %"))) << tree[2];
+  ASSERT_TRUE(
+      std::regex_match(tree[1], above, std::regex("├─ build            tasks 1   cpu ([0-9]+) %")))
+      << tree[1];
+  ASSERT_TRUE(
+      std::regex_match(tree[2], below, std::regex("│  └─ 41            tasks 1   cpu ([0-9]+) %")))
+      << tree[2];
   EXPECT_EQ(tree[3], "└─ idle             tasks 0   cpu 0 %");
   EXPECT_GT(std::stoi(above[1]), 0);
   EXPECT_EQ(above[1], below[1]);
-  EXPECT_GT(json({"tree"})[0]["children"][0]["cpuacct"]["cpu_ns"].get<std::uint64_t>(), 20'000'000u);
+  EXPECT_GT(json({"tree"})[0]["children"][0]["cpuacct"]["cpu_ns"].get<std::uint64_t>(),
+            20'000'000u);
 }
 
 TEST_F(StatCpu, BatchesArePartedByAnEmptyLine) {
@@ -85,10 +93,12 @@ TEST_F(StatCpu, BatchesArePartedByAnEmptyLine) {
   ASSERT_EQ(all.size(), 3u * 2 + 2);
   std::uint64_t last = 0;
   for (std::size_t i = 0; i < 3; i++) {
-    EXPECT_EQ(all[i * 3],
-              "container,tasks,tasks_peak,tasks_limit,tasks_refused,cpu_ns,cpu_percent,load_percent");
+    EXPECT_EQ(
+        all[i * 3],
+        "container,tasks,tasks_peak,tasks_limit,tasks_refused,cpu_ns,cpu_percent,load_percent");
     std::smatch row;
-    ASSERT_TRUE(std::regex_match(all[i * 3 + 1], row, std::regex("default:/a,1,1,max,0,([0-9]+),[0-9]+,[0-9]+")));
+    ASSERT_TRUE(std::regex_match(all[i * 3 + 1], row,
+                                 std::regex("default:/a,1,1,max,0,([0-9]+),[0-9]+,[0-9]+")));
     EXPECT_GE(std::stoull(row[1]), last);
     last = std::stoull(row[1]);
     if (i < 2) {
@@ -143,7 +153,8 @@ TEST_F(StatCpu, OpenMetricsIsValid) {
   std::string text = out({"stat", "--format", "openmetrics"});
   ASSERT_TRUE(text.ends_with("\n# EOF\n")) << text;
   const std::regex metadata("# (TYPE|UNIT|HELP) ([a-z_]+) (.+)");
-  const std::regex sample("([a-z_]+)\\{container=\"((?:[^\"\\\\]|\\\\[\"\\\\n])*)\"\\} ([0-9]+(?:\\.[0-9]+)?|\\+Inf)");
+  const std::regex sample(
+      "([a-z_]+)\\{container=\"((?:[^\"\\\\]|\\\\[\"\\\\n])*)\"\\} ([0-9]+(?:\\.[0-9]+)?|\\+Inf)");
   std::set<std::string> families;
   std::map<std::string, std::string> values; /* by name and container */
   std::string family;
@@ -176,11 +187,13 @@ TEST_F(StatCpu, OpenMetricsIsValid) {
 
 /* Children nobody waits for are in the container's account all the same. */
 TEST_F(StatCpu, RunTellsWhatTheContainerUsed) {
-  Output ran = ctnbpf({"run", "--stat", "--", "perl", "-e",
-                       "$SIG{CHLD} = 'IGNORE'; if (!fork) { 1 while (times)[0] < 0.3; exit } 1 while wait > 0"});
+  Output ran = ctnbpf(
+      {"run", "--stat", "--", "perl", "-e",
+       "$SIG{CHLD} = 'IGNORE'; if (!fork) { 1 while (times)[0] < 0.3; exit } 1 while wait > 0"});
   EXPECT_EQ(ran.code, 0);
   std::smatch part;
-  ASSERT_TRUE(std::regex_search(ran.err, part, std::regex("  cpu ([0-9.]+) s \\(user ([0-9.]+) sys ([0-9.]+)\\)  tasks")))
+  ASSERT_TRUE(std::regex_search(
+      ran.err, part, std::regex("  cpu ([0-9.]+) s \\(user ([0-9.]+) sys ([0-9.]+)\\)  tasks")))
       << ran.err;
   EXPECT_GE(std::stod(part[1]), 0.29) << ran.err;
   EXPECT_NEAR(std::stod(part[1]), std::stod(part[2]) + std::stod(part[3]), 0.15) << ran.err;

@@ -22,7 +22,8 @@ class CpuacctFigures : public CpuTest {
     std::istringstream words(text(address, "cpuacct.slices"));
     std::map<std::string, std::uint64_t> out;
     std::uint64_t count = 0;
-    for (std::string bound, comma; words >> bound >> count; std::getline(words, comma, ',')) out[bound] = count;
+    for (std::string bound, comma; words >> bound >> count; std::getline(words, comma, ','))
+      out[bound] = count;
     return out;
   }
 
@@ -31,7 +32,8 @@ class CpuacctFigures : public CpuTest {
     std::ifstream file(fmt::format("/proc/{}/status", pid));
     std::uint64_t all = 0;
     for (std::string line; std::getline(file, line);)
-      if (line.find("ctxt_switches:") != std::string::npos) all += std::stoull(line.substr(line.find(':') + 1));
+      if (line.find("ctxt_switches:") != std::string::npos)
+        all += std::stoull(line.substr(line.find(':') + 1));
     return all;
   }
 };
@@ -52,7 +54,8 @@ TEST_F(CpuacctFigures, UsagePerCpu) {
   for (std::uint64_t one : cpus) all += one;
   EXPECT_EQ(all, usage("default:/a"));
   EXPECT_EQ(all, task.used());
-  EXPECT_GE(cpus[static_cast<std::size_t>(cpu)], all / 10 * 9); /* before pin_to it may have run elsewhere */
+  EXPECT_GE(cpus[static_cast<std::size_t>(cpu)],
+            all / 10 * 9); /* before pin_to it may have run elsewhere */
 }
 
 /* As many as the kernel counts for the task, by length in the histogram. */
@@ -127,7 +130,8 @@ TEST_F(CpuacctFigures, Wait) {
       pin_to(0);
       return burn_for_ever();
     }));
-  EXPECT_TRUE(eventually([&] { return tasks[0].waited() > 50'000'000 && tasks[1].waited() > 50'000'000; }));
+  EXPECT_TRUE(
+      eventually([&] { return tasks[0].waited() > 50'000'000 && tasks[1].waited() > 50'000'000; }));
   for (const Task& task : tasks) stop(task);
   std::uint64_t waited = tasks[0].waited() + tasks[1].waited();
   std::uint64_t charged = number("default:/a", "cpuacct.wait");
@@ -148,13 +152,16 @@ TEST_F(CpuacctFigures, LoadIsThatOfTheLastFullWindow) {
   EXPECT_EQ(number("default:/a", "cpuacct.load"), 0U);
   std::uint64_t low = 0;
   std::uint64_t load = 0;
-  EXPECT_TRUE(eventually([&] {
-    if (usage("default:/a/b") < 500'000'000) return false; /* less may be no percent that shows */
-    std::uint64_t now = usage("default:/a/b");
-    load = number("default:/a", "cpuacct.load");
-    if (load == 0) low = now;
-    return load != 0;
-  }, std::chrono::seconds(25)));
+  EXPECT_TRUE(eventually(
+      [&] {
+        if (usage("default:/a/b") < 500'000'000)
+          return false; /* less may be no percent that shows */
+        std::uint64_t now = usage("default:/a/b");
+        load = number("default:/a", "cpuacct.load");
+        if (load == 0) low = now;
+        return load != 0;
+      },
+      std::chrono::seconds(25)));
   std::uint64_t high = usage("default:/a/b");
   fmt::print("load {} %, used {} to {} ns when the window ended\n", load, low, high);
   EXPECT_GE(load * 100'000'000 + 100'000'000, low);

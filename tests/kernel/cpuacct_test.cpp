@@ -30,7 +30,6 @@ class Cpuacct : public CpuTest {
     EXPECT_GT(used, 10'000'000U);
     expect_within(usage("default:/a"), used, 1000);
   }
-
 };
 
 TEST_F(Cpuacct, OneBusyTask) { compare_busy(1); }
@@ -87,7 +86,8 @@ TEST_F(Cpuacct, ShortLived) {
           ::_exit(0);
         }
         siginfo_t info;
-        if (pid < 0 || ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT) != 0) return 1;
+        if (pid < 0 || ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT) != 0)
+          return 1;
       }
       char byte = 0;
       if (::write(ended[1], pids.data(), sizeof(pids)) != sizeof(pids)) return 1;
@@ -109,7 +109,8 @@ TEST_F(Cpuacct, ShortLived) {
       used = parent.used();
       for (pid_t pid : pids) used += schedstat(pid).ran;
       return charged == reaped + used;
-    })) << "charged " << charged << " ns, the tasks used " << reaped + used << " ns";
+    })) << "charged "
+        << charged << " ns, the tasks used " << reaped + used << " ns";
     EXPECT_GE(used, kBatch * 1'000'000U);
     for (pid_t pid : pids) reaped += schedstat(pid).ran;
     ASSERT_EQ(::write(go[1], "g", 1), 1);
@@ -137,7 +138,9 @@ TEST_F(Cpuacct, ForkedMovedAndGoneWithinATick) {
         ::_exit(0);
       }
       char byte = 0;
-      if (pid < 0 || ::write(born[1], &pid, sizeof(pid)) != sizeof(pid) || ::read(go[0], &byte, 1) != 1) return 1;
+      if (pid < 0 || ::write(born[1], &pid, sizeof(pid)) != sizeof(pid) ||
+          ::read(go[0], &byte, 1) != 1)
+        return 1;
     }
     return ::pause();
   });
@@ -158,7 +161,8 @@ TEST_F(Cpuacct, ForkedMovedAndGoneWithinATick) {
     used = parent.used();
     for (pid_t pid : pids) used += schedstat(pid).ran;
     return charged == used;
-  })) << "charged " << charged << " ns, the tasks used " << used << " ns";
+  })) << "charged "
+      << charged << " ns, the tasks used " << used << " ns";
   EXPECT_GT(usage("default:/b"), 0U);
 }
 
@@ -168,7 +172,7 @@ TEST_F(Cpuacct, TotalIsTheSumOfItsParts) {
   for (const char* name : {"default:/a/b", "default:/a/b/c", "default:/a/d"}) create(name);
   for (const char* name : {"default:/a", "default:/a/b", "default:/a/b/c", "default:/a/d"}) {
     Task task = start(name, [] {
-      burn(std::chrono::milliseconds(30));
+      use_cpu(std::chrono::milliseconds(15));
       return 0;
     });
     EXPECT_EQ(task.process.wait(), 0);
@@ -250,7 +254,8 @@ TEST_F(Cpuacct, TimeInTheRootIsNotCharged) {
  * than the scheduler itself has noted a moment later. */
 TEST_F(Cpuacct, TheRunningSliceIsSeen) {
   create("default:/a");
-  int last_cpu = static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN)) - 1; /* the last to be looked at */
+  int last_cpu =
+      static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN)) - 1; /* the last to be looked at */
   Task task = start("default:/a", [last_cpu] {
     pin_to(last_cpu);
     return burn_for_ever();
@@ -296,25 +301,28 @@ TEST_F(Cpuacct, RootHasTheRestAndIdleTimeIsNobodys) {
   auto passed = static_cast<std::uint64_t>((last.when - first.when) / std::chrono::nanoseconds(1));
   auto cpus = static_cast<std::uint64_t>(::sysconf(_SC_NPROCESSORS_ONLN));
   std::uint64_t machine = last.machine - first.machine;
-  fmt::print("in {} ns of {} CPUs the machine used {} ns, the container {} ns, the root {} ns\n", passed, cpus,
-             machine, last.all - first.all, last.root - first.root);
+  fmt::print("in {} ns of {} CPUs the machine used {} ns, the container {} ns, the root {} ns\n",
+             passed, cpus, machine, last.all - first.all, last.root - first.root);
   /* Where this kernel does not show what its tasks used, ticks tell of 10 ms a CPU. */
   std::uint64_t unsure = cpus * 20'000'000 + passed / 100;
   EXPECT_LE(machine, passed * cpus + unsure);
   EXPECT_GE(machine + unsure, (last_outside - first_outside) + (last_task - first_task));
   EXPECT_GE(last.root - first.root + unsure, last_outside - first_outside);
-  EXPECT_GE(last.all - first.all + 8'000'000, last_task - first_task); /* schedstat lags by a tick */
+  EXPECT_GE(last.all - first.all + 8'000'000,
+            last_task - first_task); /* schedstat lags by a tick */
 }
 
 /* The kernel's own account of the same tasks, beside ours. */
 TEST_F(Cpuacct, BesideTheControlGroup) {
   std::ifstream mounts("/proc/mounts");
   std::string root;
-  for (std::string device, at, type, rest; mounts >> device >> at >> type && std::getline(mounts, rest);)
+  for (std::string device, at, type, rest;
+       mounts >> device >> at >> type && std::getline(mounts, rest);)
     if (type == "cgroup2") root = at;
   if (root.empty()) CTN_SKIP("no cgroup2 is mounted");
   std::string group = root + "/ctnbpf-test";
-  if (::mkdir(group.c_str(), 0755) != 0 && errno != EEXIST) CTN_SKIP("no cgroup can be made in " + root);
+  if (::mkdir(group.c_str(), 0755) != 0 && errno != EEXIST)
+    CTN_SKIP("no cgroup can be made in " + root);
   auto cpu_stat = [&] {
     std::ifstream stat(group + "/cpu.stat");
     std::uint64_t microseconds = 0;
@@ -347,7 +355,8 @@ TEST_F(Cpuacct, BesideTheControlGroup) {
     std::this_thread::sleep_for(busy_time());
     for (const Task& task : tasks) ::kill(task.pid(), SIGSTOP);
     for (const Task& task : tasks) stop(task);
-    expect_within(usage("default:/a") - ours, cpu_stat() - theirs, 1000, "as cpu.stat has it, the tasks");
+    expect_within(usage("default:/a") - ours, cpu_stat() - theirs, 1000,
+                  "as cpu.stat has it, the tasks");
   }
   EXPECT_TRUE(eventually([&] { return ::rmdir(group.c_str()) == 0; }));
 }

@@ -121,7 +121,8 @@ class CpuTest : public KernelTest {
   static void expect_within(std::uint64_t got, std::uint64_t want, std::uint64_t parts,
                             const char* whose = "the tasks") {
     std::uint64_t off = got > want ? got - want : want - got;
-    EXPECT_LE(off, want / parts) << "charged " << got << " ns, " << whose << " used " << want << " ns";
+    EXPECT_LE(off, want / parts) << "charged " << got << " ns, " << whose << " used " << want
+                                 << " ns";
     fmt::print("charged {} ns, {} used {} ns: {} ns off ({:.4f} %)\n", got, whose, want, off,
                100.0 * static_cast<double>(off) / static_cast<double>(want));
   }
