@@ -19,7 +19,7 @@ constexpr unsigned kLimit = 20;
 /* Forks let in before it ends; `CTNBPF_DRIFT_FORKS=100000` for the long form. */
 long forks_in_all() {
   const char* text = std::getenv("CTNBPF_DRIFT_FORKS");
-  return text != nullptr ? std::atol(text) : 3000;
+  return text != nullptr ? std::atol(text) : 1000;
 }
 
 /* Two at a time, so that all together want more than the limit. Says so in `tell` now and then. */
