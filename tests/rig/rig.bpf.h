@@ -18,8 +18,16 @@ static __always_inline struct rig_state *rig_of(__u32 slot) {
   return slot < CTN_MAX_HIER ? NULL : bpf_map_lookup_elem(&rig, &slot);
 }
 
-/* The word of a task: the slot that holds its charge, and whether that is a reference too. */
+/* A task's charge, by its record (whose own words are all in use): the slot that holds it, and whether
+ * that is a reference too. */
 #define RIG_HOLDS (1U << 31)
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, 4096);
+  __type(key, __u64);
+  __type(value, __u32);
+} rig_tasks SEC(".maps");
 
 static __always_inline void rig_charge(struct ctn_task *child, struct rig_state *state,
                                        __u32 slot) {
@@ -27,7 +35,9 @@ static __always_inline void rig_charge(struct ctn_task *child, struct rig_state 
   if (!node) return;
   __sync_fetch_and_add(&state->forks, 1);
   if (state->hold) node_get(node);
-  child->reserved[1] = slot | (state->hold ? RIG_HOLDS : 0);
+  __u64 key = (__u64)child;
+  __u32 word = slot | (state->hold ? RIG_HOLDS : 0);
+  bpf_map_update_elem(&rig_tasks, &key, &word, BPF_ANY);
 }
 
 static __always_inline int extra_fork(struct ctn_task *child) {
@@ -63,7 +73,11 @@ static __always_inline void extra_exit(struct ctn_task *task, __u32 h, __u32 slo
 }
 
 static __always_inline void extra_release(struct ctn_task *task) {
-  __u32 word = __sync_lock_test_and_set(&task->reserved[1], 0), slot = word & ~RIG_HOLDS;
+  __u64 key = (__u64)task;
+  __u32 *charge = bpf_map_lookup_elem(&rig_tasks, &key);
+  if (!charge) return;
+  __u32 word = __sync_lock_test_and_set(charge, 0), slot = word & ~RIG_HOLDS;
+  bpf_map_delete_elem(&rig_tasks, &key);
   struct rig_state *state = rig_of(slot);
   struct ctn_node *node = node_of(slot);
   if (!state || !node) return;
