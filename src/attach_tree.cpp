@@ -158,7 +158,10 @@ Result<AttachResult> attach_tree(Writer& writer, Slot slot, pid_t pid, Limits li
     lineage->close(known);
     CTN_TRY(chosen.become(known));
     CTN_ASSIGN(MovePass pass, move_pass(writer.pins(), 0, origins));
-    if (pass.full) return no_room_for_tasks(writer, pid);
+    if (pass.full) {
+      CTN_TRY(tell_subsystems(writer, slot, origins));
+      return no_room_for_tasks(writer, pid);
+    }
     any = any || pass.there != 0;
     if (!any && pass.newborn == 0)
       return Error{ESRCH, fmt::format("no process {}: it is gone or exiting", pid)};

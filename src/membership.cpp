@@ -148,7 +148,10 @@ Result<AttachResult> attach(Writer& writer, Slot slot, pid_t pid, bool one_threa
   for (;;) {
     auto pass = move_pass(writer.pins(), one_thread ? pid : 0, origins);
     if (!pass) return pass.error().code == ESRCH ? no_such(pid, one_thread) : pass.error();
-    if (pass->full) return no_room_for_tasks(writer, pid);
+    if (pass->full) {
+      CTN_TRY(tell_subsystems(writer, slot, origins));
+      return no_room_for_tasks(writer, pid);
+    }
     if (pass->there == 0 && pass->newborn == 0) return no_such(pid, one_thread);
     if (pass->moved != 0 || pass->newborn != 0) continue;
     CTN_TRY(tell_subsystems(writer, slot, origins));

@@ -75,6 +75,8 @@ TEST_F(Removed, LingeringOnesAreShownToo) {
     ASSERT_EQ(found.size(), 1u);
     EXPECT_EQ(found[0]["lingering"], true);
     EXPECT_EQ(found[0]["numtasks"]["current"], 1);
+    auto doctor = nlohmann::json::parse(ctnbpf({"doctor", "--json"}).out);
+    EXPECT_EQ(doctor["up"]["lingering"], 1);
   }
   EXPECT_TRUE(eventually([&] {
     free_dead_tasks();
