@@ -1,78 +1,30 @@
 #include "ctnbpf/fsck.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <set>
 #include <sstream>
 
-#include "ctnbpf/membership.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
+#include "fsck_counts.h"
 #include "grace.h"
 #include "hooks.h"
+#include "pinning.h"
+#include "steady.h"
 
 namespace ctnbpf {
 namespace {
 
-/* Where the kernel does not show the reaping of a task, a charge lasts until the task is freed, and
- * no walk finds it in between: up to 10 s where RCU is lazy (CONFIG_RCU_LAZY). Such a task still has
- * its record, so the records that no walk found are charges as well. */
-void add_reaped(const State& state, const std::vector<std::uint64_t>& records,
-                std::vector<std::uint64_t>& charged) {
-  if (state.core().level[CTN_HOOKS_REAP] != CTN_LEVEL_NONE) return;
-  for (Slot slot = CTN_MAX_HIER; slot < records.size(); slot++) {
-    const ctn_node& node = state.nodes()[slot];
-    bool counted = false;
-    for (const Subsystem* subsystem : bound_subsystems(state, node.hierarchy))
-      counted = counted || subsystem->needs(CTN_HOOKS_REAP);
-    if (counted && task_records(node) > records[slot]) charged[slot] += task_records(node) - records[slot];
-  }
-}
-
-/* What one walk says is wrong with counters. */
-Result<std::vector<std::string>> compare_with_tasks(const State& state) {
-  CTN_ASSIGN(auto tasks, walk_tasks(state.pins()));
-  std::vector<std::uint64_t> live(state.nodes().size());
-  std::vector<std::uint64_t> records(state.nodes().size());
-  std::vector<std::uint64_t> charged(state.nodes().size());
-  std::vector<std::string> found;
-  for (const ctn_walk_task& task : tasks) {
-    for (std::uint32_t h = 0; h < CTN_MAX_HIER; h++) {
-      Slot slot = task.slot[h] & ~CTN_EXITED;
-      if (slot < CTN_MAX_HIER) continue;
-      if (slot >= state.nodes().size() || state.nodes()[slot].state == CTN_FREE)
-        found.push_back(fmt::format("task {} is in slot {}, which is not in use", task.tid, slot));
-      else {
-        records[slot]++;
-        if ((task.slot[h] & CTN_EXITED) == 0) live[slot]++;
-      }
-    }
-    if (task.numtasks < charged.size()) charged[task.numtasks]++;
-  }
-  for (Slot slot = CTN_MAX_HIER; slot < live.size(); slot++) {
-    const ctn_node& node = state.nodes()[slot];
-    if (node.state == CTN_FREE) continue;
-    if (live_tasks(node) != live[slot])
-      found.push_back(fmt::format("{}: counts {} live tasks, a walk over all tasks finds {}",
-                                  printable(tree::address_of(state, slot)), live_tasks(node), live[slot]));
-  }
-  add_reaped(state, records, charged);
-  for (const Subsystem* subsystem : subsystems()) {
-    if (subsystem->check == nullptr || load(state.core().bound[subsystem->id]) == 0) continue;
-    CTN_ASSIGN(auto wrong, subsystem->check(state, charged));
-    found.insert(found.end(), wrong.begin(), wrong.end());
-  }
-  return found;
-}
-
 /* Only what several walks in a row say with the same figures: the rest is tasks coming and going. */
-Result<std::vector<std::string>> steady_differences(const State& state) {
-  constexpr int kWalks = 6;
+Result<std::vector<std::string>> steady_complaints(const State& state) {
   std::set<std::string> steady;
-  for (int walk = 0; walk < kWalks; walk++) {
-    CTN_ASSIGN(auto found, compare_with_tasks(state));
+  for (int walk = 0; walk < kLooks; walk++) {
+    CTN_ASSIGN(auto found, compare_counts(state));
     std::set<std::string> now(found.begin(), found.end());
     if (walk > 0)
       std::erase_if(now, [&](const std::string& one) { return !steady.contains(one); });
@@ -115,33 +67,64 @@ std::vector<std::string> sweep_transient(Writer& writer) {
   return removed;
 }
 
-Result<FsckReport> fsck(Writer& writer, bool repair) {
-  FsckReport report;
-  report.problems = tree::check(writer);
-  if (repair && !report.problems.empty()) {
-    tree::rebuild(writer);
-    report.repaired.push_back("rebuilt the lists, counts and index of the tree");
-  }
-  CTN_ASSIGN(auto differences, steady_differences(writer));
-  report.problems.insert(report.problems.end(), differences.begin(), differences.end());
+namespace {
 
-  if (!repair) {
-    for (Slot slot = CTN_MAX_HIER; slot < writer.core().high_slot; slot++)
-      if (abandoned(writer, slot) && live_tasks(writer.nodes()[slot]) == 0)
-        report.problems.push_back(fmt::format("{} was left behind by a `run` that died",
-                                              printable(tree::address_of(writer, slot))));
-    return report;
+Result<std::vector<std::string>> find_problems(Writer& writer) {
+  std::vector<std::string> found = tree::check(writer);
+  for (const std::string& program : hooks::missing(writer))
+    found.push_back(fmt::format("program {} is needed and not attached", program));
+  for (const std::string& left : left_over_pins(writer.pins()))
+    found.push_back(fmt::format("{} was left behind by an `up` or `down` that was killed", left));
+  CTN_ASSIGN(auto differences, steady_complaints(writer));
+  found.insert(found.end(), differences.begin(), differences.end());
+  for (Slot slot = CTN_MAX_HIER; slot < writer.core().high_slot; slot++)
+    if (abandoned(writer, slot) && live_tasks(writer.nodes()[slot]) == 0)
+      found.push_back(fmt::format("{} was left behind by a `run` that died",
+                                  printable(tree::address_of(writer, slot))));
+  return found;
+}
+
+/* The tree first: the counts are found by it. */
+Result<void> repair_all(Writer& writer, std::vector<std::string>& repaired) {
+  auto add = [&](const std::vector<std::string>& more) {
+    repaired.insert(repaired.end(), more.begin(), more.end());
+  };
+  if (!tree::check(writer).empty()) {
+    store(writer.core().tree_watch, 0U);
+    tree::apply_pending(writer);
+    tree::rebuild(writer);
+    repaired.emplace_back("rebuilt the lists, counts and index of the tree");
   }
+  CTN_ASSIGN(auto counts, repair_counts(writer));
+  add(counts);
   for (const Subsystem* subsystem : subsystems()) {
     if (subsystem->repair == nullptr || writer.core().bound[subsystem->id] == 0) continue;
     CTN_ASSIGN(auto mended, subsystem->repair(writer));
-    report.repaired.insert(report.repaired.end(), mended.begin(), mended.end());
+    add(mended);
   }
   for (const std::string& one : sweep_transient(writer))
-    report.repaired.push_back(fmt::format("removed {}, left behind by a `run` that died", one));
+    repaired.push_back(fmt::format("removed {}, left behind by a `run` that died", one));
   if (std::uint32_t freed = tree::sweep_lingering(writer); freed != 0)
-    report.repaired.push_back(fmt::format("freed {} removed container{}", freed, freed == 1 ? "" : "s"));
-  CTN_TRY(hooks::reconcile(writer));
+    repaired.push_back(fmt::format("freed {} removed container{}", freed, freed == 1 ? "" : "s"));
+  for (const std::string& left : left_over_pins(writer.pins())) {
+    CTN_TRY(remove_left_over_pins(writer.pins()));
+    repaired.push_back(fmt::format("removed {}", left));
+  }
+  for (const std::string& program : hooks::missing(writer))
+    repaired.push_back(fmt::format("attached program {}", program));
+  return hooks::reconcile(writer);
+}
+
+}  // namespace
+
+Result<FsckReport> fsck(Writer& writer, bool repair) {
+  FsckReport report;
+  CTN_ASSIGN(report.problems, find_problems(writer));
+  report.left = report.problems;
+  if (!repair) return report;
+  CTN_TRY(repair_all(writer, report.repaired));
+  if (report.problems.empty()) return report;
+  CTN_ASSIGN(report.left, find_problems(writer));
   return report;
 }
 

@@ -47,12 +47,12 @@ constexpr std::array kPrograms = {
 };
 
 /* The groups of hooks the hierarchies in use need, as bits. */
-std::uint32_t groups_needed(const Writer& writer) {
+std::uint32_t groups_needed(const State& state) {
   std::uint32_t needed = 0;
   for (std::uint32_t h = 0; h < CTN_MAX_HIER; h++) {
-    if (writer.core().hierarchies[h].active == 0 || writer.nodes()[h].dependants == 0) continue;
+    if (state.core().hierarchies[h].active == 0 || state.nodes()[h].dependants == 0) continue;
     needed |= 1U << CTN_HOOKS_TASK;
-    for (const Subsystem* subsystem : bound_subsystems(writer, h)) needed |= subsystem->hooks;
+    for (const Subsystem* subsystem : bound_subsystems(state, h)) needed |= subsystem->hooks;
   }
   return needed;
 }
@@ -143,6 +143,12 @@ bool runs_at(const HookProgram& program, std::span<const std::uint32_t, CTN_HOOK
 
 namespace {
 
+/* Among what the hierarchies in use need (groups_needed). */
+bool is_wanted(const HookProgram& program, const State& state, std::uint32_t needed) {
+  if ((needed & (1U << program.group)) == 0 || !runs_at(program, state.core().level)) return false;
+  return !program.optional || is_pinned(state.pins().prog(program.name));
+}
+
 Result<UniqueFd> attach(const Pins& pins, const std::string& program) {
   CTN_ASSIGN(UniqueFd prog, pins.open_prog(program));
   int fd = bpf_raw_tracepoint_open(nullptr, prog.get());
@@ -151,6 +157,15 @@ Result<UniqueFd> attach(const Pins& pins, const std::string& program) {
 }
 
 }  // namespace
+
+std::vector<std::string> missing(const State& state) {
+  std::uint32_t needed = groups_needed(state);
+  std::vector<std::string> names;
+  for (const HookProgram& program : kPrograms)
+    if (is_wanted(program, state, needed) && !is_pinned(state.pins().link(program.name)))
+      names.emplace_back(program.name);
+  return names;
+}
 
 Result<void> reconcile(Writer& writer) {
   const Pins& pins = writer.pins();
@@ -161,8 +176,7 @@ Result<void> reconcile(Writer& writer) {
   if (needed != 0 && !attached) CTN_TRY(clear_tables(pins));
 
   for (const HookProgram& program : kPrograms) {
-    bool wanted = (needed & (1U << program.group)) != 0 && runs_at(program, writer.core().level);
-    if (program.optional && !is_pinned(pins.prog(program.name))) wanted = false;
+    bool wanted = is_wanted(program, writer, needed);
     std::string path = pins.link(program.name);
     if (wanted == is_pinned(path)) continue;
     if (!wanted) {

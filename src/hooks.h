@@ -28,4 +28,7 @@ bool runs_at(const HookProgram& program, std::span<const std::uint32_t, CTN_HOOK
  * a container besides its root. */
 Result<void> reconcile(Writer& writer);
 
+/* Programs that the hierarchies in use need and that are not attached. */
+std::vector<std::string> missing(const State& state);
+
 }  // namespace ctnbpf::hooks

@@ -20,6 +20,7 @@
 #include "ctnbpf/tree.h"
 #include "hooks.h"
 #include "lock.h"
+#include "pinning.h"
 #include "placement/kind.h"
 #include "placement/placement.h"
 
@@ -142,7 +143,17 @@ Result<void> pin_all(ctnbpf_bpf& skeleton, const Pins& pins) {
   return {};
 }
 
-Result<void> load_and_pin(const Pins& pins, const LoadSettings& settings) {
+}  // namespace
+
+struct Loaded::Object {
+  Skeleton skeleton;
+};
+
+Loaded::Loaded(std::unique_ptr<Object> object) : object_(std::move(object)) {}
+Loaded::Loaded(Loaded&&) noexcept = default;
+Loaded::~Loaded() = default;
+
+Result<Loaded> Loaded::load(const LoadSettings& settings) {
   CTN_ASSIGN(Levels levels, probe_levels());
   if (levels.task() == CTN_LEVEL_NONE)
     return Error{ENOTSUP,
@@ -158,23 +169,39 @@ Result<void> load_and_pin(const Pins& pins, const LoadSettings& settings) {
   core->cpus = skeleton->rodata->cpu_count;
   std::copy(levels.level.begin(), levels.level.end(), core->level);
   core->magic = CTN_MAGIC;
+  return Loaded(std::make_unique<Object>(Object{std::move(skeleton)}));
+}
+
+Result<void> Loaded::pin(const Pins& pins) const {
   Pins fresh(being_built(pins));
-  auto pinned = pin_all(*skeleton, fresh);
+  auto pinned = pin_all(*object_->skeleton, fresh);
   if (pinned && ::rename(fresh.root().c_str(), pins.root().c_str()) != 0)
     pinned = system_error(fmt::format("put the pins in place at '{}'", pins.root()));
   if (!pinned) (void)remove_pins(fresh.root());
   return pinned;
 }
 
-}  // namespace
+std::vector<std::string> left_over_pins(const Pins& pins) {
+  std::vector<std::string> found;
+  for (const std::string& path : {being_built(pins), being_removed(pins)})
+    if (std::error_code error; fs::exists(path, error)) found.push_back(path);
+  return found;
+}
+
+Result<void> remove_left_over_pins(const Pins& pins) {
+  CTN_TRY(remove_pins(being_removed(pins)));
+  return remove_pins(being_built(pins));
+}
 
 Result<bool> bring_up(const Pins& pins, const LoadSettings& settings) {
   CTN_ASSIGN(UniqueFd lock, take_writer_lock());
   CTN_TRY(require_bpffs(fs::path(pins.root()).parent_path()));
-  CTN_TRY(remove_pins(being_removed(pins)));
-  CTN_TRY(remove_pins(being_built(pins)));
+  CTN_TRY(remove_left_over_pins(pins));
   bool fresh = !pins.exist();
-  if (fresh) CTN_TRY(load_and_pin(pins, settings));
+  if (fresh) {
+    CTN_ASSIGN(Loaded loaded, Loaded::load(settings));
+    CTN_TRY(loaded.pin(pins));
+  }
   CTN_ASSIGN(Writer writer, Writer::open(pins, std::move(lock)));
   if (settings.default_layout) CTN_TRY(ensure_hierarchy(writer));
   return fresh;
@@ -193,8 +220,7 @@ Result<void> ensure_hierarchy(Writer& writer) {
 
 Result<bool> take_down(const Pins& pins, bool force) {
   CTN_ASSIGN(UniqueFd lock, take_writer_lock());
-  CTN_TRY(remove_pins(being_built(pins)));
-  CTN_TRY(remove_pins(being_removed(pins)));
+  CTN_TRY(remove_left_over_pins(pins));
   if (!pins.exist()) return false;
   if (!force) {
     CTN_ASSIGN(State state, State::open(pins));

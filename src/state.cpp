@@ -2,14 +2,11 @@
 
 #include <fmt/format.h>
 
-#include "ctnbpf/events.h"
 #include "ctnbpf/subsystem.h"
-#include "hooks.h"
 #include "lock.h"
 #include "mapping.h"
 #include "pins.h"
-#include "ctnbpf/subsystem.h"
-#include "ctnbpf/tree.h"
+#include "recover.h"
 
 namespace ctnbpf {
 
@@ -102,18 +99,7 @@ Result<Writer> Writer::open(const Pins& pins, UniqueFd lock) {
   CTN_TRY(writer.load(pins, true));
   bool interrupted = ctnbpf::load(writer.core_->dirty) != 0;
   if (interrupted) {
-    store(writer.core_->tree_watch, 0U);
-    tree::apply_pending(writer);
-    tree::rebuild(writer);
-    CTN_TRY(hooks::reconcile(writer));
-    for (const Subsystem* subsystem : subsystems())
-      if (subsystem->mend != nullptr && writer.core().bound[subsystem->id] != 0)
-        CTN_TRY(subsystem->mend(writer));
-    /* It may have taken the last child of a container away and not told. */
-    for (Slot slot = CTN_MAX_HIER; slot < writer.core().high_slot; slot++)
-      if (writer.nodes()[slot].state == CTN_ACTIVE &&
-          (writer.nodes()[slot].flags & CTN_NOTIFY_ON_RELEASE) != 0)
-        CTN_TRY(tell_if_emptied(writer, slot));
+    CTN_TRY(recover(writer));
   }
   store(writer.core_->dirty, 1U);
   for (const Subsystem* subsystem : subsystems())

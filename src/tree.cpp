@@ -143,13 +143,13 @@ Result<Slot> create(Writer& writer, Slot parent, const std::string& name,
   CTN_ASSIGN(Slot slot, lists::allocate(writer));
 
   ctn_node& node = writer.nodes()[slot];
-  std::uint32_t generation = node.generation;
-  node = {};
-  node.generation = generation;
-  node.parent = parent;
-  node.hierarchy = writer.nodes()[parent].hierarchy;
-  node.depth = static_cast<std::uint16_t>(writer.nodes()[parent].depth + 1);
-  node.flags = writer.nodes()[parent].flags & CTN_NOTIFY_ON_RELEASE;
+  ctn_node fresh = {};
+  fresh.generation = node.generation; /* is never lost, also not between two stores */
+  fresh.parent = parent;
+  fresh.hierarchy = writer.nodes()[parent].hierarchy;
+  fresh.depth = static_cast<std::uint16_t>(writer.nodes()[parent].depth + 1);
+  fresh.flags = writer.nodes()[parent].flags & CTN_NOTIFY_ON_RELEASE;
+  node = fresh;
   ctn_info& info = writer.infos()[slot];
   info = {};
   info.created_ns = now_ns();

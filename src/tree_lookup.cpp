@@ -66,18 +66,32 @@ Slot find_once(const State& state, Slot parent, std::string_view name) {
   return 0;
 }
 
+/* False for a reader while a writer is at work, or after it was killed. */
+bool index_is_whole(const State& state) {
+  return load(state.core().dirty) == 0 || dynamic_cast<const Writer*>(&state) != nullptr;
+}
+
+/* Without the index, from what is true. */
+Slot find_by_walk(const State& state, Slot parent, std::string_view name) {
+  for (Slot at = CTN_MAX_HIER; valid(state, at) && at < load(state.core().high_slot); at++) {
+    const ctn_node& node = state.nodes()[at];
+    if (load(node.state) == CTN_ACTIVE && node.parent == parent && raw_name(state, at) == name) return at;
+  }
+  return 0;
+}
+
 }  // namespace
 
 /* While a container gets another name, it is for a moment found by neither: who finds nothing then
  * looks again. A writer that was killed there leaves the number odd until the next one; hence the
- * bound. */
+ * bound. One that was killed over the index leaves that unfinished: then readers do without. */
 Slot find_child(const State& state, Slot parent, std::string_view name) {
   constexpr int kLooks = 1000;
   for (int look = 0;; look++) {
     std::uint32_t before = load(state.core().rename_seq);
     if (Slot found = find_once(state, parent, name); found != 0) return found;
     bool steady = (before & 1) == 0 && before == load(state.core().rename_seq);
-    if (steady || look == kLooks) return 0;
+    if (steady || look == kLooks) return index_is_whole(state) ? 0 : find_by_walk(state, parent, name);
     ::sched_yield();
   }
 }

@@ -11,12 +11,15 @@ namespace ctnbpf {
 struct FsckReport {
   std::vector<std::string> problems; /* found, one sentence each */
   std::vector<std::string> repaired; /* done about them, with `repair` */
+  std::vector<std::string> left;     /* of the problems, at the end */
 };
 
-/* Compares the derived lists with the tree, `population` and each subsystem's counters with a walk
- * over all tasks. Tasks fork and exit meanwhile, so a figure counts as wrong only when it is off by
- * the same amount in several walks in a row. With `repair` derived lists are rebuilt, transient
- * containers whose `run` is dead and which are empty are removed, slots nobody holds are freed. */
+/* Checks the tree and what is derived from it, the bindings, that the hooks in need are attached,
+ * `population`, references and each subsystem's counters and amounts against a walk over all tasks
+ * and files and against the tables of both, and that nothing is left of killed commands. Tasks fork
+ * and exit meanwhile, so a figure counts as wrong only when it is off by the same amount in several
+ * walks in a row. With `repair` what is wrong is mended: what is derived is made anew, counters are
+ * what the tables say, what the dead left behind goes. */
 Result<FsckReport> fsck(Writer& writer, bool repair);
 
 /* Removes empty transient containers whose `run` is gone; returns their addresses. */

@@ -2,24 +2,33 @@
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
 
 #include "context.h"
 #include "ctnbpf/agentd.h"
 #include "unique_fd.h"
 
-#ifdef CTNBPF_SYSTEMD
-#include <systemd/sd-daemon.h>
-#endif
-
 namespace ctnbpf::cli {
 namespace {
 
-void tell_systemd(const char* state) {
-#ifdef CTNBPF_SYSTEMD
-  (void)::sd_notify(0, state);
-#else
-  (void)state;
-#endif
+/* The protocol of sd_notify(3): a datagram to the socket that systemd names; in the abstract namespace,
+ * if it begins with '@'. Nobody listens where a service manager did not start us. */
+void tell_systemd(const std::string& state) {
+  const char* path = std::getenv("NOTIFY_SOCKET");
+  sockaddr_un address = {};
+  if (path == nullptr || std::strlen(path) >= sizeof(address.sun_path)) return;
+  address.sun_family = AF_UNIX;
+  std::strcpy(address.sun_path, path);
+  if (address.sun_path[0] == '@') address.sun_path[0] = '\0';
+  auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + std::strlen(path));
+  UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  (void)::sendto(socket.get(), state.data(), state.size(), MSG_NOSIGNAL, reinterpret_cast<sockaddr*>(&address),
+                 length);
 }
 
 Result<void> agentd(const Context& context) {

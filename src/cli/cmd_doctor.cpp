@@ -140,14 +140,13 @@ void add_fsck(CLI::App& app, Context& context) {
       return;
     }
     if (context.json)
-      print_json({{"problems", done->problems}, {"repaired", done->repaired}});
+      print_json({{"problems", done->problems}, {"repaired", done->repaired}, {"left", done->left}});
     else
       for (const std::string& one : done->problems) fmt::print("{}\n", one);
     if (!context.json)
       for (const std::string& one : done->repaired) fmt::print("{}\n", one);
     if (!context.json && done->problems.empty() && done->repaired.empty()) fmt::print("clean\n");
-    bool mended = *repair && !done->repaired.empty();
-    context.exit_code = done->problems.empty() || mended ? kDone : kFailed;
+    context.exit_code = done->left.empty() ? kDone : kFailed;
   });
 }
 

@@ -18,7 +18,8 @@
 #include <fstream>
 
 #include "beancounter/beancounter_ops.h"
-#include "mapping.h"
+#include "object_table.h"
+#include "steady.h"
 #include "walk.h"
 
 namespace ctnbpf {
@@ -69,9 +70,6 @@ Result<std::vector<std::string>> check(const State& state, std::span<const std::
         (file.slot != 0 && state.nodes()[file.slot].state == CTN_FREE))
       found.push_back(fmt::format("a file of process {} is charged to slot {}, which is not in use",
                                   file.tgid, file.slot));
-  std::vector<std::uint32_t> references(all.size());
-  for (const ctn_file& file : charged)
-    if (file.slot < references.size()) references[file.slot]++;
   for (Slot slot = CTN_MAX_HIER; slot < all.size(); slot++) {
     if (state.nodes()[slot].state == CTN_FREE) continue;
     auto complain = [&](const std::string& what) {
@@ -80,9 +78,8 @@ Result<std::vector<std::string>> check(const State& state, std::span<const std::
     if (load(all[slot].held) != expected[slot])
       complain(fmt::format("numfiles.held is {}, the table of files has {}", load(all[slot].held),
                            expected[slot]));
-    if (load(state.nodes()[slot].refs) < references[slot])
-      complain(fmt::format("is held by {} references, fewer than its {} charged files",
-                           load(state.nodes()[slot].refs), references[slot]));
+    if (load(all[slot].barrier) > load(all[slot].limit)) complain("numfiles.barrier is above numfiles.limit");
+    if (all[slot].parent != state.nodes()[slot].parent) complain("numfiles has another parent than the tree");
   }
   return found;
 }
@@ -97,23 +94,27 @@ Result<std::vector<std::uint64_t>> differences(const State& state) {
   return expected;
 }
 
-/* The table is what is true. Files come and go meanwhile, so only a difference that several looks in a
- * row agree about is one; it is added, as a store would lose what happens at the same time. */
+/* The table is what is true. What is off is added, as a store would lose what happens at the same
+ * time. A barrier above its limit goes down to it. */
 Result<std::vector<std::string>> repair(Writer& writer) {
-  constexpr int kLooks = 6;
-  CTN_ASSIGN(auto steady, differences(writer));
-  for (int look = 1; look < kLooks; look++) {
-    CTN_ASSIGN(auto now, differences(writer));
-    for (Slot slot = 0; slot < now.size(); slot++)
-      if (now[slot] != steady[slot]) steady[slot] = 0;
-  }
+  CTN_ASSIGN(auto steady, steady_differences<std::uint64_t>([&] { return differences(writer); }));
   CTN_ASSIGN(auto all, writer.records<beans_state>(Files::kName));
   std::vector<std::string> mended;
   for (Slot slot = CTN_MAX_HIER; slot < steady.size(); slot++) {
-    if (steady[slot] == 0 || writer.nodes()[slot].state == CTN_FREE) continue;
+    if (writer.nodes()[slot].state == CTN_FREE) continue;
+    std::string name = printable(tree::address_of(writer, slot));
+    if (all[slot].parent != writer.nodes()[slot].parent) {
+      store(all[slot].parent, writer.nodes()[slot].parent);
+      mended.push_back(fmt::format("{}: numfiles has the parent of the tree now", name));
+    }
+    if (__u64 limit = load(all[slot].limit); load(all[slot].barrier) > limit) {
+      store(all[slot].barrier, limit);
+      mended.push_back(fmt::format("{}: numfiles.barrier is the limit now", name));
+    }
+    if (steady[slot] == 0) continue;
     __atomic_fetch_add(&all[slot].held, steady[slot], __ATOMIC_ACQ_REL);
-    mended.push_back(fmt::format("{}: numfiles.held is {} now, as in the table of files",
-                                 printable(tree::address_of(writer, slot)), load(all[slot].held)));
+    mended.push_back(fmt::format("{}: numfiles.held is {} now, as in the table of files", name,
+                                 load(all[slot].held)));
   }
   return mended;
 }
@@ -121,17 +122,11 @@ Result<std::vector<std::string>> repair(Writer& writer) {
 }  // namespace
 
 Result<std::vector<ctn_file>> charged_files(const State& state) {
-  CTN_ASSIGN(Mapping buckets,
-             Mapping::open(state.pins(), "file_buckets", sizeof(ctn_bucket), ~0U, false));
-  CTN_ASSIGN(Mapping records,
-             Mapping::open(state.pins(), "file_records", sizeof(ctn_file), ~0U, false));
+  CTN_ASSIGN(ObjectTable files, ObjectTable::open(state.pins(), "file", sizeof(ctn_file), false));
   std::vector<ctn_file> found;
-  for (std::size_t b = 0; b < buckets.size(); b++)
-    for (std::size_t i = 0; i < CTN_BUCKET_KEYS; i++) {
-      if (load(buckets.as<ctn_bucket>()[b].key[i]) == 0) continue;
-      const ctn_file& file = records.as<ctn_file>()[b * CTN_BUCKET_KEYS + i];
-      if (Slot slot = load(file.slot); slot != 0) found.push_back({slot, load(file.mode)});
-    }
+  files.each<ctn_file>([&](const ctn_file& file) {
+    if (Slot slot = load(file.slot); slot != 0) found.push_back({slot, load(file.mode)});
+  });
   return found;
 }
 

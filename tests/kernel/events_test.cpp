@@ -5,6 +5,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
+#include <chrono>
 #include <filesystem>
 
 #include "ctnbpf/kill.h"
@@ -257,6 +259,59 @@ TEST_F(Kill, OtherSignalsReachEveryProcessAndAreWaitedForOnRequest) {
   auto killed = kill_in("default:/a", SIGKILL, false, 10'000);
   ASSERT_TRUE(killed.has_value());
   EXPECT_EQ(killed->left, 0u) << "stopped tasks die too";
+}
+
+/* A task that ignores the signal is left when the time is over, and nobody is then marked. */
+TEST_F(Kill, EndsAtTheDeadline) {
+  create("default:/a");
+  std::array<int, 2> ready = {};
+  ASSERT_EQ(::pipe(ready.data()), 0);
+  Background deaf = start_in("default:/a", [&] {
+    ::signal(SIGTERM, SIG_IGN);
+    (void)!::write(ready[1], "x", 1);
+    for (;;) ::pause();
+    return 0;
+  });
+  char c = 0;
+  ASSERT_EQ(::read(ready[0], &c, 1), 1);
+  auto began = std::chrono::steady_clock::now();
+  auto done = kill_in("default:/a", SIGTERM, false, 300);
+  auto took = std::chrono::steady_clock::now() - began;
+  ASSERT_TRUE(done.has_value()) << done.error().what;
+  EXPECT_EQ(done->signalled, 1u);
+  EXPECT_EQ(done->left, 1u);
+  EXPECT_GE(took, std::chrono::milliseconds(300));
+  EXPECT_EQ(start_in("default:/a", [] { return static_cast<int>(fork_and_reap(3L)); }).wait(), 0);
+  ::close(ready[0]);
+  ::close(ready[1]);
+}
+
+/* Whatever the signal: each process gets that one, once. */
+TEST_F(Kill, EverySignalThatCanBeCaughtArrives) {
+  create("default:/a");
+  std::array<int, 2> heard = {};
+  ASSERT_EQ(::pipe(heard.data()), 0);
+  Background task = start_in("default:/a", [&] {
+    static int out = heard[1];
+    for (int number = 1; number <= SIGRTMAX; number++)
+      ::signal(number, [](int got) { (void)!::write(out, &got, sizeof(got)); });
+    int zero = 0;
+    (void)!::write(out, &zero, sizeof(zero));
+    for (;;) ::pause();
+    return 0;
+  });
+  int got = -1;
+  ASSERT_EQ(::read(heard[0], &got, sizeof(got)), static_cast<ssize_t>(sizeof(got)));
+  for (int number = 1; number <= SIGRTMAX; number++) {
+    if (number == SIGKILL || number == SIGSTOP || (number > 31 && number < SIGRTMIN)) continue;
+    auto done = kill_in("default:/a", number, false, 0);
+    ASSERT_TRUE(done.has_value()) << done.error().what;
+    EXPECT_EQ(done->signalled, 1u);
+    ASSERT_EQ(::read(heard[0], &got, sizeof(got)), static_cast<ssize_t>(sizeof(got)));
+    EXPECT_EQ(got, number);
+  }
+  ::close(heard[0]);
+  ::close(heard[1]);
 }
 
 TEST_F(Kill, TheRootIsNotKilled) {

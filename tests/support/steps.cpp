@@ -65,6 +65,7 @@ struct Region {
 struct Tracer {
   Report* report;
   std::uint64_t stop_at;
+  Steps counted;
   long pid;
   std::array<Region, 256> regions;
   std::size_t region_count;
@@ -79,7 +80,7 @@ long raw(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0
 
 long address(const void* pointer) { return reinterpret_cast<long>(pointer); }
 
-bool counted() { return raw(SYS_getpid) == tracer.pid; }
+bool is_counted() { return raw(SYS_getpid) == tracer.pid; }
 
 [[noreturn]] void give_up(const char* why) {
   raw(SYS_write, 2, address(why), static_cast<long>(std::strlen(why)));
@@ -109,7 +110,7 @@ void on_fault(int, siginfo_t* info, void* context) {
   const Region* region = region_of(at);
   if (region == nullptr) give_up("a fault outside all maps\n");
   std::uintptr_t page = at & ~(kPage - 1);
-  if (!counted()) return protect(page, PROT_READ | PROT_WRITE);
+  if (!is_counted()) return protect(page, PROT_READ | PROT_WRITE);
   auto* registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
   if (tracer.open_count == 0)
     step("store at byte %lu of a mapping of %lu", at - region->begin, region->end - region->begin);
@@ -215,7 +216,7 @@ void on_syscall(int, siginfo_t* info, void* opaque) {
          static_cast<unsigned long>(a));
   long result = raw(number, a, b, c, d, registers[REG_R8], registers[REG_R9]);
   if (number == SYS_mmap && result > 0 && (d & MAP_SHARED) != 0 && (d & MAP_ANONYMOUS) == 0 &&
-      (c & PROT_WRITE) != 0)
+      (c & PROT_WRITE) != 0 && tracer.counted == Steps::kAll)
     note_mapping(result, b);
   if (number == SYS_munmap && result == 0) forget_mapping(a);
   /* The return from here would set the old mask again. */
@@ -235,10 +236,11 @@ void handle(int number, void (*handler)(int, siginfo_t*, void*)) {
   raw(SYS_rt_sigaction, number, address(&action), 0, 8);
 }
 
-void begin(Report* report, std::uint64_t stop_at) {
+void begin(Report* report, std::uint64_t stop_at, Steps counted) {
   tracer = {};
   tracer.report = report;
   tracer.stop_at = stop_at;
+  tracer.counted = counted;
   tracer.pid = raw(SYS_getpid);
   handle(SIGSEGV, on_fault);
   handle(SIGTRAP, on_single_step);
@@ -260,7 +262,7 @@ std::string read_all(int fd) {
 
 }  // namespace
 
-Stopped run_until_step(std::uint64_t stop_at, const std::function<int()>& body) {
+Stopped run_until_step(std::uint64_t stop_at, const std::function<int()>& body, Steps counted) {
   void* page = ::mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   auto* report = static_cast<Report*>(page);
   int output = ::memfd_create("output", MFD_CLOEXEC);
@@ -269,7 +271,7 @@ Stopped run_until_step(std::uint64_t stop_at, const std::function<int()>& body) 
   if (pid == 0) {
     ::dup2(output, 1);
     ::dup2(output, 2);
-    if (stop_at != 0) begin(report, stop_at);
+    if (stop_at != 0) begin(report, stop_at, counted);
     int code = body();
     std::fflush(nullptr);
     ::_exit(code);

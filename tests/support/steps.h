@@ -15,6 +15,8 @@
 
 namespace ctnbpf::test {
 
+enum class Steps { kAll, kSystemCalls };
+
 struct Stopped {
   bool killed = false;     /* at the step asked for; else the body came to its end */
   int code = 0;            /* what the body returned, or 128 + signal */
@@ -25,6 +27,7 @@ struct Stopped {
 
 /* Forks a child that runs `body` up to step number `stop_at` (from 1) and is killed instead of making
  * that; 0: runs to the end, and no steps are counted. What the child forks is not stopped. */
-Stopped run_until_step(std::uint64_t stop_at, const std::function<int()>& body);
+Stopped run_until_step(std::uint64_t stop_at, const std::function<int()>& body,
+                       Steps counted = Steps::kAll);
 
 }  // namespace ctnbpf::test

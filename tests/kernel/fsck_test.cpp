@@ -1,0 +1,229 @@
+/* fsck: each kind of derived and counted state, damaged on purpose, is found and mended. */
+#include "ctnbpf/fsck.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "kernel_test.h"
+#include "mapping.h"
+#include "numfiles/numfiles.h"
+#include "numtasks/numtasks.h"
+#include "workload.h"
+
+namespace ctnbpf::test {
+namespace {
+
+class Fsck : public KernelTest {
+ protected:
+  void SetUp() override {
+    KernelTest::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    create("default:/a");
+    create("default:/a/b");
+    create("default:/a/c");
+    create("default:/gone");
+    a_ = slot("default:/a");
+    b_ = slot("default:/a/b");
+    gone_ = slot("default:/gone");
+    auto writer = Writer::open(pins());
+    ASSERT_TRUE(writer.has_value());
+    ASSERT_TRUE(tree::remove(*writer, gone_, false).has_value());
+  }
+
+  FsckReport check(bool repair) {
+    auto writer = Writer::open(pins());
+    EXPECT_TRUE(writer.has_value());
+    auto report = fsck(*writer, repair);
+    EXPECT_TRUE(report.has_value()) << report.error().what;
+    return *report;
+  }
+
+  /* After `damage` each of `says` is among the problems; they are mended, and all is well then. */
+  void expect_mended(const std::function<void(Writer&)>& damage,
+                     const std::vector<std::string>& says,
+                     bool told = true) {
+    EXPECT_TRUE(check(false).problems.empty());
+    {
+      auto writer = Writer::open(pins());
+      ASSERT_TRUE(writer.has_value());
+      damage(*writer);
+    }
+    FsckReport report = check(true);
+    std::string all;
+    for (const std::string& one : report.problems) all += one + "\n";
+    for (const std::string& one : says)
+      EXPECT_NE(all.find(one), std::string::npos) << one << "\nnot in:\n" << all;
+    EXPECT_EQ(report.repaired.empty(), !told);
+    for (const std::string& one : report.left) ADD_FAILURE() << "not mended: " << one;
+    for (const std::string& one : check(false).problems) ADD_FAILURE() << "left: " << one;
+  }
+
+  template <typename Record>
+  static std::span<Record> records(Writer& writer, const std::string& map) {
+    auto found = writer.records<Record>(map);
+    EXPECT_TRUE(found.has_value());
+    return *found;
+  }
+
+  Slot a_ = 0;
+  Slot b_ = 0;
+  Slot gone_ = 0;
+};
+
+TEST_F(Fsck, FindsAndMendsCountsAndListsOfTheTree) {
+  expect_mended(
+      [&](Writer& writer) {
+        writer.nodes()[a_].children++;
+        writer.nodes()[a_].dependants--;
+        writer.core().containers++;
+        writer.core().lingering++;
+        writer.core().free_list = writer.core().quarantine = 0;
+        writer.core().tree_watch = 1;
+        writer.core().rename_seq++;
+        writer.core().bound[CTN_MAX_SUBSYS - 1] = CTN_MAX_HIER;
+        writer.nodes()[CTN_MAX_HIER - 1].state = CTN_ACTIVE;
+        writer.nodes()[a_].flags |= CTN_KILLING;
+      },
+      {"counts 3 children, has 2", "counts 1 dependants, has 2",
+       "the core counts 4 containers, there are 3",
+       "the core counts 1 lingering containers, there are 0",
+       "is free and in no list of free slots", "every fork is told of",
+       "a change of a name was not finished", "which is not there", "is not there and still in use",
+       "is marked as being killed"});
+  EXPECT_EQ(state().nodes()[a_].flags & CTN_KILLING, 0u);
+}
+
+TEST_F(Fsck, FindsAndMendsLinksAndNames) {
+  expect_mended(
+      [&](Writer& writer) {
+        writer.nodes()[writer.nodes()[a_].first_child].prev_sibling = gone_;
+        for (std::uint64_t& head : writer.name_index()) head = 0;
+        writer.core().free_list = b_; /* a slot that is in use */
+        writer.nodes()[b_].depth = 9;
+      },
+      {"does not know its neighbour", "is not found by its name",
+       "the index of names has 0 entries for 3 containers", "is wrongly in a list of free slots",
+       "its depth is wrong"});
+  EXPECT_TRUE(exists("default:/a/b"));
+  expect_mended([&](Writer& writer) { writer.nodes()[a_].first_child = 0; },
+                {"its list of children does not hold all of them"});
+}
+
+TEST_F(Fsck, FindsAndMendsCountersOfTasksAndReferences) {
+  Background task = start_in("default:/a", [] { return ::pause(); });
+  expect_mended(
+      [&](Writer& writer) {
+        __atomic_fetch_add(&writer.nodes()[a_].population, 2 * CTN_ONE_RECORD + CTN_ONE_LIVE,
+                           __ATOMIC_ACQ_REL);
+        writer.nodes()[a_].refs += 3;
+        writer.nodes()[a_].armed = 0;
+        records<numtasks_state>(writer, "numtasks")[b_].current += 5;
+        auto buckets = Mapping::open(writer.pins(), "task_buckets", sizeof(ctn_bucket), ~0U, true);
+        ASSERT_TRUE(buckets.has_value());
+        buckets->as<ctn_bucket>()[3].home++;
+        buckets->as<ctn_bucket>()[4].spilled++;
+      },
+      {"default:/a: counts 2 live tasks, a walk over all tasks finds 1",
+       "the table of tasks says otherwise",
+       "default:/a: counts 3 references, its subsystems hold 0",
+       "would not tell when it becomes empty",
+       "default:/a/b: numtasks.current is 5, a walk over all tasks finds 0",
+       "the table of tasks: 2 counts of its buckets are wrong"});
+  EXPECT_EQ(number("default:/a", "tasks"), 1u);
+  EXPECT_EQ(number("default:/a", "numtasks.current"), 1u);
+  task.signal(SIGKILL);
+  task.wait();
+  EXPECT_TRUE(eventually([&] {
+    free_dead_tasks();
+    return number("default:/a", "numtasks.current") == 0 && number("default:/a", "tasks") == 0;
+  }));
+}
+
+TEST_F(Fsck, FindsAndMendsWhatNumtasksDerives) {
+  need_level(CTN_LEVEL_FALLBACK);
+  if (IsSkipped() || HasFatalFailure()) return;
+  set("default:/a", {"numtasks.limit=7", "numtasks.forkrate=1000"});
+  expect_mended(
+      [&](Writer& writer) {
+        records<numtasks_state>(writer, "numtasks")[a_].bound = CTN_UNLIMITED;
+      },
+      {"default:/a: 18446744073709551615 tasks are let in, the limit and the ceiling make it 7"}, false);
+  Background forker = start_in("default:/a/b", [] {
+    Sleepers six(6);
+    return six.count() == 6 && ::fork() < 0 && errno == EAGAIN ? 0 : 1;
+  });
+  EXPECT_EQ(forker.wait(), 0) << "the limit is in force again";
+
+  Background task = start_in("default:/a/c", [] { return ::pause(); });
+  set("default:/a", {"numtasks.shares=min_shares=20,max_shares=80"});
+  set("default:/a/c", {"numtasks.shares=min_shares=50"});
+  Slot c = slot("default:/a/c");
+  expect_mended(
+      [&](Writer& writer) { records<numtasks_state>(writer, "numtasks")[c].share += 1ULL << 32; },
+      {"default:/a/c: its shares count 2 tasks of "});
+  expect_mended(
+      [&](Writer& writer) { records<numtasks_state>(writer, "numtasks")[0].changing = 1; },
+      {"a change of shares was cut short"});
+}
+
+TEST_F(Fsck, FindsAndMendsCountersOfFiles) {
+  if (!find_attribute(state(), a_, "numfiles.held")) CTN_SKIP("numfiles is not available here");
+  std::array<int, 2> opened = {};
+  ASSERT_EQ(::pipe(opened.data()), 0);
+  Background task = start_in("default:/a/b", [&] {
+    (void)!::open("/", O_PATH);
+    (void)!::write(opened[1], "x", 1);
+    return ::pause();
+  });
+  char c = 0;
+  ASSERT_EQ(::read(opened[0], &c, 1), 1);
+  expect_mended(
+      [&](Writer& writer) {
+        auto all = records<beans_state>(writer, "numfiles");
+        all[a_].held += 4;
+        all[b_].limit = 3;
+        __atomic_fetch_sub(&writer.nodes()[b_].refs, 1, __ATOMIC_ACQ_REL);
+      },
+      {"default:/a: numfiles.held is 5, the table of files has 1",
+       "numfiles.barrier is above numfiles.limit",
+       "default:/a/b: counts 0 references, its subsystems hold 1"});
+  EXPECT_EQ(number("default:/a", "numfiles.held"), 1u);
+  ::close(opened[0]);
+  ::close(opened[1]);
+}
+
+TEST_F(Fsck, FindsAndMendsHooksAndPins) {
+  std::string left = pins().root() + "-old";
+  ASSERT_EQ(::unlink(pins().link("t_newtask").c_str()), 0);
+  ASSERT_EQ(::mkdir(left.c_str(), 0700), 0);
+  FsckReport report = check(true);
+  ASSERT_EQ(report.problems.size(), 2u);
+  EXPECT_EQ(report.problems[0], "program t_newtask is needed and not attached");
+  EXPECT_EQ(report.problems[1], left + " was left behind by an `up` or `down` that was killed");
+  EXPECT_TRUE(report.left.empty());
+  EXPECT_TRUE(std::filesystem::exists(pins().link("t_newtask")));
+  EXPECT_FALSE(std::filesystem::exists(left));
+}
+
+/* It does not take for wrong what is only on its way. */
+TEST_F(Fsck, IsCleanUnderForksAndExits) {
+  Background storm = start_in("default:/a/b", [] {
+    for (;;) {
+      if (pid_t pid = ::fork(); pid == 0) ::_exit(0);
+      while (::wait(nullptr) > 0) {
+      }
+    }
+    return 0;
+  });
+  for (int i = 0; i < 3; i++)
+    for (const std::string& one : check(i == 2).problems) ADD_FAILURE() << one;
+  storm.signal(SIGKILL);
+  storm.wait();
+}
+
+}  // namespace
+}  // namespace ctnbpf::test
