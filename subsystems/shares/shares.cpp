@@ -77,9 +77,12 @@ std::int64_t change(__u64& word, std::int64_t usage, std::int64_t pool) {
 /* Makes a container's guarantee `amount`, out of its parent's pool or into it.
  *
  * The child will borrow less with a larger pool, and more with a smaller one. The parent's word takes
- * that together with its own change, so at no moment is its pool too small for what is in it: nobody is
- * refused what was guaranteed before and after. What the child does between the two steps is entered
- * after them. */
+ * that together with its own change, and the two words change in the order that leaves room for both
+ * between the steps: nobody is refused what was guaranteed before and after.
+ * - More: the child first. What it has borrowed is still in the parent's word, and so is the pool for it;
+ *   what it forks now is no longer the parent's.
+ * - Less: the parent first, which then has the child's pool and what the child will borrow. What the
+ *   child does before its own word changes is entered after that. */
 void set_guarantee(Table& table, Slot slot, std::uint32_t amount) {
   std::uint32_t& guarantee = table.shares(slot).guarantee;
   std::int64_t more = std::int64_t{amount} - std::exchange(guarantee, amount);
@@ -90,10 +93,10 @@ void set_guarantee(Table& table, Slot slot, std::uint32_t amount) {
     return;
   }
   __u64 expected = __atomic_load_n(&word, __ATOMIC_ACQUIRE);
-  std::int64_t lent = change(expected, 0, more);
+  std::int64_t lent = more > 0 ? change(word, 0, more) : change(expected, 0, more);
   std::int64_t above = change(table.word(parent), lent, -more);
   if (table.parent(parent) != parent) charge(table, table.parent(parent), above);
-  charge(table, parent, change(word, 0, more) - lent);
+  if (more <= 0) charge(table, parent, change(word, 0, more) - lent);
 }
 
 /* What a container is to have. */
