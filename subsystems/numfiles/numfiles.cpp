@@ -71,7 +71,8 @@ Result<std::vector<std::string>> check(const State& state, std::span<const std::
       found.push_back(fmt::format("a file of process {} is charged to slot {}, which is not in use",
                                   file.tgid, file.slot));
   for (Slot slot = CTN_MAX_HIER; slot < all.size(); slot++) {
-    if (state.nodes()[slot].state == CTN_FREE) continue;
+    const ctn_node& node = state.nodes()[slot];
+    if (node.state == CTN_FREE || state.core().bound[CTN_NUMFILES] != node.hierarchy + 1) continue;
     auto complain = [&](const std::string& what) {
       found.push_back(fmt::format("{}: {}", printable(tree::address_of(state, slot)), what));
     };
@@ -79,7 +80,7 @@ Result<std::vector<std::string>> check(const State& state, std::span<const std::
       complain(fmt::format("numfiles.held is {}, the table of files has {}", load(all[slot].held),
                            expected[slot]));
     if (load(all[slot].barrier) > load(all[slot].limit)) complain("numfiles.barrier is above numfiles.limit");
-    if (all[slot].parent != state.nodes()[slot].parent) complain("numfiles has another parent than the tree");
+    if (all[slot].parent != node.parent) complain("numfiles has another parent than the tree");
   }
   return found;
 }
