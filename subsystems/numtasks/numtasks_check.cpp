@@ -116,9 +116,16 @@ Result<void> mend(Writer& writer) {
  * added, as a store would lose what happens at the same time. */
 Result<std::vector<std::string>> repair(Writer& writer) {
   constexpr int kLooks = 6;
-  CTN_TRY(mend(writer));
   CTN_ASSIGN(auto all, writer.records<numtasks_state>("numtasks"));
   Slot root = root_of(writer);
+  std::vector<std::string> mended;
+  for (Slot slot : deepest_first(writer, root))
+    if (load(all[slot].bound) != bound_of(all[slot]))
+      mended.push_back(fmt::format("{}: {} tasks are let in now, as the limit and the ceiling make it",
+                                   name(writer, slot), bound_of(all[slot])));
+  if (load(all[root].changing) != 0)
+    mended.push_back(fmt::format("{}: ended a change of shares that was cut short", name(writer, root)));
+  CTN_TRY(mend(writer));
   std::vector<std::uint64_t> off(all.size()); /* what `current` lacks */
   bool wrong_shares = (all[root].flags & NUMTASKS_SHARES) != 0;
   for (int look = 0; look < kLooks; look++) {
@@ -131,7 +138,6 @@ Result<std::vector<std::string>> repair(Writer& writer) {
     }
     wrong_shares = wrong_shares && wrong;
   }
-  std::vector<std::string> mended;
   for (Slot slot = CTN_MAX_HIER; slot < off.size(); slot++) {
     if (off[slot] == 0) continue;
     __atomic_fetch_add(&all[slot].current, off[slot], __ATOMIC_ACQ_REL);
