@@ -62,6 +62,8 @@ bool is_pinned(const std::string& path) {
   return ::stat(path.c_str(), &st) == 0;
 }
 
+constexpr int kWaits = 1000; /* of some milliseconds each; then somebody else holds a link */
+
 /* The pins of links go at once, the links themselves a moment later, from a work queue. */
 void wait_until_detached(const Pins& pins) {
   std::set<std::uint32_t> ours;
@@ -82,7 +84,6 @@ void wait_until_detached(const Pins& pins) {
     }
     return false;
   };
-  constexpr int kWaits = 1000; /* of some milliseconds each; then somebody else holds a link */
   for (int i = 0; i < kWaits && any_left(); i++) wait_for_programs();
   wait_for_programs();
 }
@@ -152,6 +153,11 @@ bool is_wanted(const HookProgram& program, const State& state, std::uint32_t nee
 Result<UniqueFd> attach(const Pins& pins, const std::string& program) {
   CTN_ASSIGN(UniqueFd prog, pins.open_prog(program));
   int fd = bpf_raw_tracepoint_open(nullptr, prog.get());
+  /* Taken until the link before, whose number is gone already, has let go of it. */
+  for (int i = 0; i < kWaits && fd == -EBUSY; i++) {
+    wait_for_programs();
+    fd = bpf_raw_tracepoint_open(nullptr, prog.get());
+  }
   if (fd < 0) return system_error(-fd, fmt::format("attach program '{}'", program));
   return UniqueFd(fd);
 }
