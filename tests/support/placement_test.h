@@ -45,6 +45,7 @@ class PlacementTest : public KernelTest {
 
  private:
   std::string root_ = "/sys/fs/cgroup"; /* of the cgroup file system in use */
+  bool had_v2_ = false; /* the cpuset controller was one of cgroup v2 before the test mounted it */
 };
 
 /* Ends the test here if `what` skipped it. */
