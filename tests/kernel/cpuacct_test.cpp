@@ -280,15 +280,16 @@ TEST_F(Cpuacct, RootHasTheRestAndIdleTimeIsNobodys) {
   /* One look: root, container, machine. */
   struct Moment {
     std::uint64_t machine, root, all;
-    Clock::time_point when;
+    Clock::time_point before, after;
   };
   auto look = [&] {
+    auto before = Clock::now();
     State now = state();
     auto sample = cpuacct::Sample::take(now);
     EXPECT_TRUE(sample.has_value()) << sample.error().what;
     Slot a = slot("default:/a");
     EXPECT_EQ(sample->total(0), sample->usage(0) + sample->total(a));
-    return Moment{sample->total(0), sample->usage(0), sample->total(a), Clock::now()};
+    return Moment{sample->total(0), sample->usage(0), sample->total(a), before, Clock::now()};
   };
   Moment first = look();
   std::uint64_t first_outside = schedstat(outside.pid()).ran;
@@ -298,7 +299,7 @@ TEST_F(Cpuacct, RootHasTheRestAndIdleTimeIsNobodys) {
   std::uint64_t last_task = task.used();
   Moment last = look();
   ::kill(outside.pid(), SIGSTOP);
-  auto passed = static_cast<std::uint64_t>((last.when - first.when) / std::chrono::nanoseconds(1));
+  auto passed = static_cast<std::uint64_t>((last.after - first.before) / std::chrono::nanoseconds(1));
   auto cpus = static_cast<std::uint64_t>(::sysconf(_SC_NPROCESSORS_ONLN));
   std::uint64_t machine = last.machine - first.machine;
   fmt::print("in {} ns of {} CPUs the machine used {} ns, the container {} ns, the root {} ns\n",

@@ -226,7 +226,7 @@ TEST_F(SharesStorm, AKilledWriterIsMadeUpFor) {
   create("default:/b");
   Background some = hold("default:/a/x", 4);
   int cut_short = 0;
-  for (int round = 0; round < 30; round++) {
+  for (int round = 0; round < 30 || (cut_short == 0 && round < 300); round++) {
     Background setter(std::function<int()>([&] {
       for (unsigned i = static_cast<unsigned>(round);; i++) {
         auto number = [&](unsigned k) { return std::to_string(i * k % 40); };
