@@ -184,12 +184,15 @@ Result<void> serve_releases(const Pins& pins, int stop_fd, const std::function<v
                             const std::function<void(const std::string&)>& log) {
   /* For what tells nobody: a `run` killed before its command was in its container. */
   constexpr int kSweepMs = 60'000;
+  /* Once more after we were woken: a CPU may come or go while its tidings are dealt with. */
+  constexpr int kSettleMs = 1000;
   std::signal(SIGCHLD, SIG_IGN); /* agents are not waited for */
   CTN_ASSIGN(EventReader events, EventReader::open(pins, EventReader::From::kNow));
   Agentd agentd(pins, stop_fd, log);
   CTN_TRY(agentd.sweep());
   ready();
   auto swept_at = std::chrono::steady_clock::now();
+  int period = kSweepMs;
   for (;;) {
     bool any = false;
     while (auto event = events.next())
@@ -197,13 +200,14 @@ Result<void> serve_releases(const Pins& pins, int stop_fd, const std::function<v
             event->kind == CTN_EVENT_STRAYED;
     any = any || events.take_lost() != 0;
     if (!any) {
-      auto wait = swept_at + std::chrono::milliseconds(kSweepMs) - std::chrono::steady_clock::now();
+      auto wait = swept_at + std::chrono::milliseconds(period) - std::chrono::steady_clock::now();
       auto rest = std::chrono::duration_cast<std::chrono::milliseconds>(wait).count();
       if (rest > 0) events.wait(static_cast<int>(rest), agentd.wake_fd());
       bool woken = false;
       if (agentd.stopped(woken)) return {};
       /* The bell also rings for refusals, which are none of our business: a sweep takes the lock. */
       if (rest > 0 && !woken) continue;
+      period = woken ? kSettleMs : kSweepMs;
     }
     swept_at = std::chrono::steady_clock::now();
     if (auto swept = agentd.sweep(); !swept) {

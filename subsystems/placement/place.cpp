@@ -252,7 +252,6 @@ std::vector<bool> bring_up_to_date(Writer& writer, WritableSets& sets, Slot top)
   /* Those that a writer that was killed did not come to. */
   for (Slot slot = CTN_MAX_HIER; slot < writer.core().high_slot; slot++)
     if (in_use(writer, slot, hierarchy) && (sets.flags(slot) & PLACE_UNSETTLED) != 0) changed[slot] = true;
-  if (top == hierarchy) sets.set_in_force(hierarchy, online);
   return changed;
 }
 
@@ -349,6 +348,7 @@ Result<void> arrive(Writer& writer, const PlaceKind& kind, Slot slot, std::span<
 
 Result<void> refresh(Writer& writer, bool interrupted) {
   std::map<const PlaceKind*, std::vector<bool>> changed;
+  std::map<const PlaceKind*, IndexSet> online;
   bool all = interrupted;
   for (const PlaceKind* kind : kKinds) {
     std::uint32_t hierarchy = hierarchy_of(writer, *kind);
@@ -357,7 +357,8 @@ Result<void> refresh(Writer& writer, bool interrupted) {
     std::uint64_t strayed = load(writer.core().misses[CTN_MISS_STRAYED]);
     all = all || static_cast<std::uint32_t>(strayed) != sets.strayed(hierarchy);
     sets.set_strayed(hierarchy, static_cast<std::uint32_t>(strayed));
-    if (!all && sets.kind().online() == sets.in_force(hierarchy)) continue;
+    online[kind] = sets.kind().online();
+    if (!all && online[kind] == sets.in_force(hierarchy)) continue;
     changed[kind] = bring_up_to_date(writer, sets, hierarchy);
   }
   if (changed.empty()) return {};
@@ -371,7 +372,13 @@ Result<void> refresh(Writer& writer, bool interrupted) {
   auto chosen = [&](const ctn_walk_task& task) { return concerns(task, kCpus) || concerns(task, kNodes); };
   CTN_TRY(work.place(chosen, affinity::Fit::kExact,
                      [&](const ctn_walk_task& task) { return concerns(task, kCpus); }));
-  for (const auto& [kind, its] : changed) CTN_TRY(settled(writer, *kind, its));
+  for (const auto& [kind, its] : changed) {
+    CTN_TRY(settled(writer, *kind, its));
+    /* Last: until 6.10 the kernel's own cpusets learn some time later of a CPU that is back, and no
+     * task can be put there before. Whoever comes next tries again. */
+    CTN_ASSIGN(WritableSets sets, WritableSets::open(writer, *kind));
+    sets.set_in_force(hierarchy_of(writer, *kind), online[kind]);
+  }
   if (all) {
     /* Whoever is in a group of ours without being a member goes out. */
     bool groups = uses_groups(writer);
