@@ -2,7 +2,8 @@
 #   NAME PASSED FAILED SKIPPED
 # Into the file `failures` goes what the failed tests said, into `reasons` why tests were skipped.
 # A program that dies fails the test it was in; one that ran nothing fails as a whole, unless
-# `filtered` says that tests were chosen.
+# `filtered` says that tests were chosen. A failed test that passes when it is run again counts as passed;
+# its name and what it said go into the file `unsteady`.
 
 function finish() {
   if (program == "") return
@@ -10,14 +11,14 @@ function finish() {
   else if (!complete) fail(program, "the program did not come to its end")
   else if (status != 0 && !failed) fail(program, "exit status " status)
   else if (passed + failed + skipped == 0 && !filtered) fail(program, "it ran no test")
+  for (test in told) printf "%s", told[test] > failures
   print program, passed, failed, skipped
   program = ""
 }
 
 function fail(test, why) {
-  failed++
-  printf "FAILED: %s: %s", where, test > failures
-  printf "%s\n%s", why == "" ? "" : " (" why ")", said > failures
+  if (!(test in told)) failed++
+  told[test] = sprintf("FAILED: %s: %s%s\n%s", where, test, why == "" ? "" : " (" why ")", said)
   said = ""
 }
 
@@ -35,6 +36,12 @@ mark("@@ begin ") {
   passed = failed = skipped = complete = 0
   running = said = ""
   status = -1
+  split("", told)
+  next
+}
+mark("@@ again ") {
+  complete = 0
+  said = ""
   next
 }
 mark("@@ end ") {
@@ -48,7 +55,17 @@ mark("[ RUN      ] ") {
   said = ""
   next
 }
-running != "" && mark("[       OK ] " running) { passed++; running = ""; next }
+running != "" && mark("[       OK ] " running) {
+  passed++
+  if (running in told) {
+    failed--
+    sub(/^FAILED/, "unsteady", told[running])
+    printf "%s", told[running] > unsteady
+    delete told[running]
+  }
+  running = ""
+  next
+}
 running != "" && mark("[  FAILED  ] " running) { fail(running, ""); running = ""; next }
 running != "" && mark("[  SKIPPED ] " running) {
   skipped++
