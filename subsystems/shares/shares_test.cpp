@@ -7,7 +7,7 @@
 #include <functional>
 #include <map>
 #include <random>
-#include <shared_mutex>
+#include <mutex>
 #include <thread>
 
 namespace ctnbpf::shares {
@@ -267,13 +267,13 @@ TEST(Shares, NobodyGuaranteedIsRefusedWhileSharesChange) {
   std::atomic<long> rounds{0};
   /* An exit gives back level by level; one that is caught between two levels by a change still counts
    * above for that moment, where a fork may be refused for it. So no exit is under way in a change. */
-  std::shared_mutex quiet;
+  std::mutex quiet;
   auto leave = [&](Slot slot) {
-    std::shared_lock lock(quiet);
+    std::lock_guard lock(quiet);
     tree.exit(slot);
   };
   auto change = [&](Slot slot, std::uint32_t min) {
-    std::unique_lock lock(quiet);
+    std::lock_guard lock(quiet);
     tree.shares(slot).min = min;
     recalculate(tree, slot);
   };
