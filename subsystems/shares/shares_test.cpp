@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <random>
+#include <chrono>
 #include <mutex>
 #include <thread>
 
@@ -277,9 +278,16 @@ TEST(Shares, NobodyGuaranteedIsRefusedWhileSharesChange) {
     tree.shares(slot).min = min;
     recalculate(tree, slot);
   };
-  /* A fork that read its container before a change and the one above after it may be refused. The next
-   * try reads both anew. */
-  auto let_in = [&](Slot slot) { return tree.fork(slot) || tree.fork(slot) || tree.fork(slot); };
+  /* A fork that read its container before a change and the one above after it may be refused, as may one
+   * beside a task that is held up half-way. It is let in when that moment is over. */
+  auto let_in = [&](Slot slot) {
+    auto end = std::chrono::steady_clock::now() + std::chrono::seconds(1);
+    while (!tree.fork(slot)) {
+      if (std::chrono::steady_clock::now() > end) return false;
+      std::this_thread::yield();
+    }
+    return true;
+  };
   auto need = [&](Slot slot, int count) {
     for (; !stop; rounds++) {
       int got = 0;
