@@ -20,7 +20,7 @@ constexpr unsigned kLimit = 20;
 /* Forks let in before it ends; `CTNBPF_DRIFT_FORKS=100000` for the long form. */
 long forks_in_all() {
   const char* text = std::getenv("CTNBPF_DRIFT_FORKS");
-  return text != nullptr ? std::atol(text) : 1000;
+  return text != nullptr ? std::atol(text) : 2000;
 }
 
 /* Rung by many, heard by many. Ringing never waits; a ring that nobody waits for is kept. */
@@ -128,7 +128,7 @@ TEST_F(NumtasksDrift, NoneAfterManyForksUnderMovesRenamesAndRemovals) {
     disturb(moves, forkers[moves % kForkers].pid());
   }
   for (Background& one : forkers) EXPECT_EQ(one.wait(), 0);
-  EXPECT_GT(moves, 10u);
+  EXPECT_GT(moves, 4u); /* two removals at least */
   for (const char* place : {"default:/a", "default:/a/x", "default:/a/y"})
     EXPECT_TRUE(eventually([&] { return number(place, "numtasks.current") == 0; })) << place;
   EXPECT_TRUE(eventually([&] { return number("default:/", "numtasks.borrowed") == 0; }));
