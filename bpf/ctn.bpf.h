@@ -65,26 +65,25 @@ static __always_inline void count_miss(enum ctn_miss what) {
 /* --- counters -------------------------------------------------------------------------------- */
 
 #define CTN_CAS_TRIES 16
+#define CTN_CHARGE_TRIES 256
 
 /* The rest of counter_try_charge() after the first lost race. Global, as counter_raise(): the
  * verifier follows it once and not for each level of a walk. */
 __noinline int counter_charge_contended(__u64 *held, __u64 limit) {
   if (!held) return false;
   __u64 old = *(volatile __u64 *)held;
-  for (int i = 0; i < CTN_CAS_TRIES; i++) {
+  for (int i = 0; i < CTN_CHARGE_TRIES; i++) {
     if (old >= limit) return false;
     __u64 seen = __sync_val_compare_and_swap(held, old, old + 1);
     if (seen == old) return true;
     old = seen;
   }
-  if (__sync_fetch_and_add(held, 1) < limit) return true;
-  __sync_fetch_and_add(held, -1);
   return false;
 }
 
 /* Adds one to *held if that keeps it within limit; one step, so *held is never seen above it.
- * After CTN_CAS_TRIES lost races it adds first and looks then: still never more charged than the
- * limit, but for an instant a reader may see the number it is about to take back. */
+ * Who loses CTN_CHARGE_TRIES races, each to another CPU that changed *held, is refused: to add first and
+ * look then would show a number above the limit for an instant, and a peak could keep it. */
 static __always_inline bool counter_try_charge(__u64 *held, __u64 limit) {
   __u64 old = *(volatile __u64 *)held;
   if (old >= limit) return false;
