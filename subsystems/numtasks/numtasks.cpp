@@ -143,7 +143,8 @@ constexpr std::array kAttributes = {
     Attribute{"ceiling", "most tasks the shares let the subtree have", read_ceiling},
     Attribute{"unused", "tasks of the guarantee that are free: neither used nor given on to children", read_unused},
     Attribute{"borrowed", "tasks above the guarantee, lent by those above", read_borrowed},
-    Attribute{"forkrate", "forks of the subtree in any interval: max, N, or N/SEC to set both",
+    Attribute{"forkrate", "most forks of the subtree in any interval: max, N, or N/SEC to set both; "
+                          "who never pauses gets 15/16 of N or more",
               numtasks::read_rate, numtasks::prepare_rate, "--forkrate", CTN_LEVEL_FALLBACK},
     Attribute{"forkrate_interval", "seconds of that interval, 1 to 86400", numtasks::read_interval,
               numtasks::prepare_interval},
