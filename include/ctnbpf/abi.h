@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define CTN_LAYOUT 2
+#define CTN_LAYOUT 3
 #define CTN_MAGIC 0x63746e62 /* "ctnb" */
 
 #define CTN_MAX_HIER 8

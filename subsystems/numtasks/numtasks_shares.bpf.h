@@ -35,11 +35,16 @@ __noinline int numtasks_share(__u32 slot, int delta, __u32 stop) {
 }
 
 struct numtasks_lender {
-  __u32 slot;
+  __u32 slot;   /* where the walk stands */
+  __u32 from;   /* and where each round begins */
+  __u64 digest; /* of the words of this round, and of the round before */
+  __u64 before;
+  __u64 rounds;
   __u32 lent;
 };
 
-/* Once more at the same level after a lost race. */
+/* One level; at the same one again after a lost race, and from below after a round that found other words
+ * than the one before. */
 static long numtasks_lend_one(__u32 i, void *arg) {
   struct numtasks_lender *walk = arg;
   __u32 slot = walk->slot;
@@ -50,16 +55,24 @@ static long numtasks_lend_one(__u32 i, void *arg) {
     walk->lent = __sync_val_compare_and_swap(&state->share, old, old + CTN_ONE_SHARE) == old;
     return walk->lent;
   }
-  if (slot < CTN_MAX_HIER) return 1;
+  walk->digest = share_digest(walk->digest, old);
   walk->slot = state->parent;
-  return 0;
+  if (slot >= CTN_MAX_HIER) return 0;
+  /* The count is a barrier too: the next round reads later than this one. */
+  __u64 rounds = __sync_fetch_and_add(&walk->rounds, 1);
+  if (rounds && walk->digest == walk->before) return 1;
+  walk->before = walk->digest;
+  walk->digest = 0;
+  walk->slot = walk->from;
+  return rounds >= CTN_SHARE_ROUNDS - 1;
 }
 
-/* Charges one if some level has room for it; false, with nothing written, if not even the root has. The
- * count of races that may be lost on the way bounds the loop; each means that another fork came in. */
+/* Charges one if some level has room for it; false, with nothing written, if there was a moment in which
+ * not even the root had (or words changed in every one of CTN_SHARE_ROUNDS rounds). The count of races
+ * that may be lost on the way bounds the loop; each means that another fork came in. */
 __noinline bool numtasks_borrow(__u32 slot) {
-  struct numtasks_lender lender = {.slot = slot};
-  bpf_loop(4 * CTN_MAX_DEPTH, numtasks_lend_one, &lender, 0);
+  struct numtasks_lender lender = {.slot = slot, .from = slot};
+  bpf_loop((CTN_SHARE_ROUNDS + 2) * (CTN_MAX_DEPTH + 1), numtasks_lend_one, &lender, 0);
   if (!lender.lent) return false;
   if (lender.slot != slot && !numtasks_share(slot, 1, lender.slot))
     numtasks_share(lender.slot, -1, NUMTASKS_NO_STOP); /* a level below has got room meanwhile */

@@ -41,6 +41,7 @@ class Books final : public shares::Table {
     store(all_[slot].bound, static_cast<__u64>(bound_of(all_[slot])));
   }
   std::uint32_t total() override { return total_; }
+  void settle() override { wait_for_programs(); }
 
   numtasks_state& at(Slot slot) { return all_[slot]; }
   Slot root_of(Slot slot) const { return writer_.nodes()[slot].hierarchy; }

@@ -65,38 +65,74 @@ Amounts in_force(Table& table, Slot slot) {
   }
 }
 
+/* The word after a change of usage and pool, and by how much `borrowed` changed. */
+struct Step {
+  __u64 next;
+  std::int64_t borrowed;
+};
+Step step(__u64 old, std::int64_t usage, std::int64_t pool) {
+  __u64 next = share_next(old, share_usage(old) + usage, share_pool(old) + pool);
+  return {next, share_borrowed(next) - share_borrowed(old)};
+}
+
 /* Changes usage and pool of a word in one step; returns by how much `borrowed` changed. */
 std::int64_t change(__u64& word, std::int64_t usage, std::int64_t pool) {
   __u64 old = __atomic_load_n(&word, __ATOMIC_ACQUIRE);
-  __u64 next = 0;
-  do next = share_word(share_usage(old) + usage, share_pool(old) + pool);
-  while (!__atomic_compare_exchange_n(&word, &old, next, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
-  return share_borrowed(next) - share_borrowed(old);
+  Step made = step(old, usage, pool);
+  while (!__atomic_compare_exchange_n(&word, &old, made.next, false, __ATOMIC_ACQ_REL,
+                                      __ATOMIC_ACQUIRE))
+    made = step(old, usage, pool);
+  return made.borrowed;
 }
 
-/* Makes a container's guarantee `amount`, out of its parent's pool or into it.
+/* The same for a container, with what follows of it above. */
+void change_up(Table& table, Slot slot, std::int64_t usage, std::int64_t pool) {
+  std::int64_t above = change(table.word(slot), usage, pool);
+  if (table.parent(slot) != slot) charge(table, table.parent(slot), above);
+}
+
+/* Of `slot`'s guarantee, out of its parent's pool or into it. */
+std::int64_t replace_guarantee(Table& table, Slot slot, std::uint32_t amount) {
+  return std::int64_t{amount} - std::exchange(table.shares(slot).guarantee, amount);
+}
+
+/* A guarantee moves a part of a pool between child and parent: two words. The child will borrow less with
+ * a larger pool, and more with a smaller one; the parent's word takes that together with its own change,
+ * and the two change in the order that leaves room for both in between: nobody is refused what was
+ * guaranteed before and after.
  *
- * The child will borrow less with a larger pool, and more with a smaller one. The parent's word takes
- * that together with its own change, and the two words change in the order that leaves room for both
- * between the steps: nobody is refused what was guaranteed before and after.
- * - More: the child first. What it has borrowed is still in the parent's word, and so is the pool for it;
- *   what it forks now is no longer the parent's.
- * - Less: the parent first, which then has the child's pool and what the child will borrow. What the
- *   child does before its own word changes is entered after that. */
-void set_guarantee(Table& table, Slot slot, std::uint32_t amount) {
-  std::uint32_t& guarantee = table.shares(slot).guarantee;
-  std::int64_t more = std::int64_t{amount} - std::exchange(guarantee, amount);
+ * Less: the parent first, which then has the child's pool and what the child will borrow. The child's
+ * word is exchanged for the one that was reckoned with; if it has changed, the parent is told first. */
+void shrink(Table& table, Slot slot, std::uint32_t amount) {
+  std::int64_t more = replace_guarantee(table, slot, amount);
   Slot parent = table.parent(slot);
   __u64& word = table.word(slot);
   if (parent == slot) {
     change(word, 0, more);
     return;
   }
-  __u64 expected = __atomic_load_n(&word, __ATOMIC_ACQUIRE);
-  std::int64_t lent = more > 0 ? change(word, 0, more) : change(expected, 0, more);
-  std::int64_t above = change(table.word(parent), lent, -more);
-  if (table.parent(parent) != parent) charge(table, table.parent(parent), above);
-  if (more <= 0) charge(table, parent, change(word, 0, more) - lent);
+  __u64 old = __atomic_load_n(&word, __ATOMIC_ACQUIRE);
+  Step made = step(old, 0, more);
+  std::int64_t lent = made.borrowed;
+  change_up(table, parent, lent, -more);
+  while (!__atomic_compare_exchange_n(&word, &old, made.next, false, __ATOMIC_ACQ_REL,
+                                      __ATOMIC_ACQUIRE)) {
+    made = step(old, 0, more);
+    charge(table, parent, made.borrowed - std::exchange(lent, made.borrowed));
+  }
+}
+
+/* More: the children first. What they have borrowed is still in the parents' words, and so is the pool for
+ * it. The parents' pools shrink when every charge that has seen the children's old pools has arrived: one
+ * that is half-way may count in the parent where the child has room for it now. */
+struct Grown {
+  Slot slot;
+  std::int64_t more;
+  std::int64_t lent;
+};
+void settle(Table& table, const std::vector<Grown>& grown) {
+  if (!grown.empty()) table.settle();
+  for (const Grown& at : grown) change_up(table, table.parent(at.slot), at.lent, -at.more);
 }
 
 /* What a container is to have. */
@@ -199,15 +235,20 @@ void recalculate(Table& table, Slot top) {
   std::vector<Target> targets = divide(table, top, its);
   for (auto at = targets.rbegin(); at != targets.rend(); ++at)
     if (at->amounts.guarantee < table.shares(at->slot).guarantee)
-      set_guarantee(table, at->slot, at->amounts.guarantee);
-  for (const Target& at : targets)
-    if (at.amounts.guarantee > table.shares(at.slot).guarantee)
-      set_guarantee(table, at.slot, at.amounts.guarantee);
+      shrink(table, at->slot, at->amounts.guarantee);
+  std::vector<Grown> grown;
+  for (const Target& at : targets) {
+    if (at.amounts.guarantee <= table.shares(at.slot).guarantee) continue;
+    std::int64_t more = replace_guarantee(table, at.slot, at.amounts.guarantee);
+    std::int64_t lent = change(table.word(at.slot), 0, more);
+    if (table.parent(at.slot) != at.slot) grown.push_back({at.slot, more, lent});
+  }
+  settle(table, grown);
 }
 
 void forsake(Table& table, Slot slot) {
   table.shares(slot).min = CTN_DONT_CARE;
-  set_guarantee(table, slot, 0);
+  shrink(table, slot, 0);
 }
 
 }  // namespace ctnbpf::shares

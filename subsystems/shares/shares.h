@@ -40,6 +40,8 @@ class Table {
   virtual void set_ceiling(Slot slot, std::uint32_t ceiling) = 0;
   /* The amount to divide: what the root is to have. */
   virtual std::uint32_t total() = 0;
+  /* Returns when every charge and give-back that had begun has arrived at all its levels. */
+  virtual void settle() = 0;
 };
 
 /* "min_shares=30,max_shares=dontcare,child_shares_divisor=100" */
@@ -57,7 +59,8 @@ Amounts amounts(const ctn_shares& own, Amounts parent, std::uint32_t divisor);
 std::uint32_t divisor_of(const ctn_shares& shares);
 
 /* Makes the amounts of `top` and all below anew, and the pools with them. What shrinks does so first,
- * from the leaves up, then what grows, from the top down: so a pool never gives what it has not. */
+ * from the leaves up, then what grows, from the top down: so a pool never gives what it has not. Where
+ * something grows the parents' pools shrink after a settle(); until then more may be lent than there is. */
 void recalculate(Table& table, Slot top);
 /* Nothing is guaranteed to a container that was removed; what it holds is borrowed from now on. */
 void forsake(Table& table, Slot slot);

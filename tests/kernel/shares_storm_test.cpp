@@ -274,7 +274,7 @@ TEST_F(SharesStorm, WrongFiguresAreSeenAndRepaired) {
   {
     auto writer = Writer::open(pins());
     auto all = writer->records<numtasks_state>("numtasks");
-    store((*all)[*tree::find(*writer, "default:/c")].share, __u64{7} << 32);
+    store((*all)[*tree::find(*writer, "default:/c")].share, share_next(0, 7, 0));
     store((*all)[*tree::find(*writer, "default:/a")].current, __u64{3});
   }
   EXPECT_EQ(problems().size(), 2u) << "the share of /c, and the count of /a";
