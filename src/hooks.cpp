@@ -186,6 +186,7 @@ Result<void> reconcile(Writer& writer) {
     std::string path = pins.link(program.name);
     if (wanted == is_pinned(path)) continue;
     if (!wanted) {
+      if (writer.core().keep_hooks != 0) continue;
       if (::unlink(path.c_str()) != 0) return system_error(fmt::format("remove '{}'", path));
       continue;
     }

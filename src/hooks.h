@@ -24,8 +24,8 @@ std::span<const HookProgram> programs();
 /* Is the program wanted at these levels at all (so that it is loaded)? */
 bool runs_at(const HookProgram& program, std::span<const std::uint32_t, CTN_HOOKS_NR> levels);
 
-/* Attaches what the hierarchies in use need and detaches the rest. A hierarchy is in use when it has
- * a container besides its root. */
+/* Attaches what the hierarchies in use need and detaches the rest, unless all is
+ * kept (ctn_core::keep_hooks). A hierarchy is in use when it has a container besides its root. */
 Result<void> reconcile(Writer& writer);
 
 /* Programs that the hierarchies in use need and that are not attached. */

@@ -180,6 +180,7 @@ struct ctn_core {
   __u32 max_files;
   __u64 tombs; /* how many tombstones were ever written */
   __u32 walk_mark; /* of the last walk of i_mark: 1 to 0xffff, round and round */
+  __u32 keep_hooks; /* hooks stay attached until `down` once they are: for tests */
 };
 
 /* --- tasks ----------------------------------------------------------------------------------- */

@@ -55,6 +55,7 @@ TEST_F(Hierarchy, UnusedSubsystemsAttachNothing) {
       if (program["attached"].get<bool>()) names.insert(program["program"].get<std::string>());
     return names;
   };
+  detach_unused_hooks();
   out({"hierarchy", "destroy", "default"});
   out({"hierarchy", "create", "tasks", "-o", "numtasks"});
   out({"hierarchy", "create", "time", "-o", "cpuacct"});

@@ -108,15 +108,6 @@ class CpuTest : public KernelTest {
     EXPECT_TRUE(eventually([&] { return state_of(task.pid()) == 'T'; }));
   }
 
-  void remove(const std::string& address) {
-    auto writer = Writer::open(pins());
-    ASSERT_TRUE(writer.has_value()) << writer.error().what;
-    auto found = tree::find(*writer, address);
-    ASSERT_TRUE(found.has_value()) << found.error().what;
-    auto done = tree::remove(*writer, *found, true);
-    ASSERT_TRUE(done.has_value()) << done.error().what;
-  }
-
   /* |got - want| <= want / parts. */
   static void expect_within(std::uint64_t got, std::uint64_t want, std::uint64_t parts,
                             const char* whose = "the tasks") {

@@ -137,6 +137,7 @@ class CrashTest : public KernelTest {
       (void)take_down(pins(), true);
     KernelTest::SetUp();
     if (IsSkipped() || HasFatalFailure()) return;
+    detach_unused_hooks();
     make_default();
     if (HasFatalFailure() || alone()) return;
     create("default:/keep");

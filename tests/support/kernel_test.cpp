@@ -8,6 +8,7 @@
 
 #include "ctnbpf/fsck.h"
 #include "grace.h"
+#include "hooks.h"
 
 namespace ctnbpf::test {
 
@@ -31,6 +32,7 @@ void KernelTest::SetUp() {
   if (!up && up.error().code == ENOTSUP) CTN_SKIP(up.error().what);
   ASSERT_TRUE(up.has_value()) << up.error().what;
   up_ = true;
+  keep_hooks(true);
   level_ = static_cast<ctn_level>(state().core().level[CTN_HOOKS_TASK]);
 }
 
@@ -45,6 +47,25 @@ void KernelTest::TearDown() {
   }
   destroy_all();
   if (HasFailure()) (void)take_down(pins_, true); /* the next test is to start clean */
+}
+
+void KernelTest::keep_hooks(bool keep) {
+  auto writer = Writer::open(pins_);
+  ASSERT_TRUE(writer.has_value()) << writer.error().what;
+  writer->core().keep_hooks = keep ? 1 : 0;
+  auto done = hooks::reconcile(*writer);
+  ASSERT_TRUE(done.has_value()) << done.error().what;
+}
+
+void KernelTest::detach_unused_hooks() { keep_hooks(false); }
+
+void KernelTest::remove(const std::string& address) {
+  auto writer = Writer::open(pins_);
+  ASSERT_TRUE(writer.has_value()) << writer.error().what;
+  auto found = tree::find(*writer, address);
+  ASSERT_TRUE(found.has_value()) << found.error().what;
+  auto done = tree::remove(*writer, *found, true);
+  ASSERT_TRUE(done.has_value()) << done.error().what;
 }
 
 /* Has every CPU free the tasks it is lazy about (CONFIG_RCU_LAZY): a grace period that is waited for

@@ -34,6 +34,7 @@ class KernelTest : public ::testing::Test {
   std::uint64_t number(const std::string& address, const std::string& attribute) const;
   /* Through the library, in this process; failures fail the test. */
   void create(const std::string& address, const std::vector<std::string>& settings = {});
+  void remove(const std::string& address); /* lazily */
   void set(const std::string& address, const std::vector<std::string>& settings);
   void attach_pid(const std::string& address, pid_t pid);
   bool exists(const std::string& address) const;
@@ -41,8 +42,12 @@ class KernelTest : public ::testing::Test {
   Background start_in(const std::string& address, const std::function<int()>& body);
 
   void free_dead_tasks();
+  /* Attaching and detaching take most of a second under emulation, so hooks stay attached from test to
+   * test. From here on in this test they go with the hierarchies that need them, as ever. */
+  void detach_unused_hooks();
 
  private:
+  void keep_hooks(bool keep);
   void destroy_all();
 
   Pins pins_{kDefaultPinRoot};
