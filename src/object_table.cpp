@@ -16,6 +16,15 @@ Result<ObjectTable> ObjectTable::open(const Pins& pins, const std::string& name,
   return ObjectTable(std::move(buckets), std::move(records));
 }
 
+Result<std::uint64_t> ObjectTable::count(const Pins& pins, const std::string& name) {
+  CTN_ASSIGN(Mapping mapped, Mapping::open(pins, name + "_buckets", sizeof(ctn_bucket), ~0U, false));
+  std::uint64_t count = 0;
+  for (const ctn_bucket& bucket : mapped.as<ctn_bucket>())
+    count += std::count_if(std::begin(bucket.key), std::end(bucket.key),
+                           [](const __u64& key) { return load(key) != 0; });
+  return count;
+}
+
 bool ObjectTable::any_key(const ctn_bucket& bucket) {
   return std::any_of(std::begin(bucket.key), std::end(bucket.key),
                      [](const __u64& key) { return load(key) != 0; });

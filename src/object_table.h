@@ -17,6 +17,9 @@ class ObjectTable {
   static Result<ObjectTable> open(const Pins& pins, const std::string& name,
                                   std::uint32_t record_size, bool writable);
 
+  /* How many objects are entered. */
+  static Result<std::uint64_t> count(const Pins& pins, const std::string& name);
+
   /* Calls `one` with the record of each object that is entered. */
   template <typename Record, typename One>
   void each(const One& one) const {

@@ -137,6 +137,8 @@ std::string try_probe(probe_bpf* all, const char* name, bool gate, Fires fires) 
   if (all == nullptr || alone(name)) {
     int error = 0;
     own = load_probes(name, error);
+    /* Who looks the name up in the kernel's BTF says ESRCH. */
+    if (!own && error == ESRCH) return "this kernel has no such function";
     if (!own) return fmt::format("the kernel refuses the program: {}", std::strerror(error));
     all = own.get();
   }

@@ -27,10 +27,10 @@ Result<void> progs(const Context& context, int seconds) {
     print_json(json);
     return {};
   }
-  fmt::print("{:<14} {:<32} {:<8} {:>10} {:>10} {:>8}\n", "program", "hook", "attached", "runs", "ns a run",
+  fmt::print("{:<14} {:<36} {:<8} {:>10} {:>10} {:>8}\n", "program", "hook", "attached", "runs", "ns a run",
              "skipped");
   for (const ProgramStats& one : all)
-    fmt::print("{:<14} {:<32} {:<8} {:>10} {:>10} {:>8}\n", one.name, one.hook, one.attached ? "yes" : "no",
+    fmt::print("{:<14} {:<36} {:<8} {:>10} {:>10} {:>8}\n", one.name, one.hook, one.attached ? "yes" : "no",
                one.runs, one.runs == 0 ? "-" : std::to_string(one.run_time_ns / one.runs), one.skipped);
   return {};
 }

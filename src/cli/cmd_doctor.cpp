@@ -8,6 +8,7 @@
 #include "ctnbpf/fsck.h"
 #include "ctnbpf/levels.h"
 #include "ctnbpf/subsystem.h"
+#include "object_table.h"
 #include "program_stats.h"
 
 namespace ctnbpf::cli {
@@ -34,15 +35,36 @@ std::string level_meaning(std::uint32_t level) {
   }
 }
 
-/* What is in the kernel now, if anything is. */
-void print_state(const State& state, std::uint64_t memory) {
+/* What is in the kernel now, besides what the core record says. */
+struct InKernel {
+  std::uint64_t memory = 0; /* bytes that the maps take */
+  std::uint64_t tasks = 0;  /* records in the tables */
+  std::uint64_t files = 0;
+  std::uint64_t skipped = 0; /* runs the kernel left out, of all programs */
+};
+
+Result<InKernel> in_kernel(const State& state) {
+  InKernel found;
+  CTN_ASSIGN(found.memory, map_memory(state.pins()));
+  CTN_ASSIGN(found.tasks, ObjectTable::count(state.pins(), "task"));
+  CTN_ASSIGN(found.files, ObjectTable::count(state.pins(), "file"));
+  CTN_ASSIGN(auto programs, program_stats(state.pins(), 0));
+  for (const ProgramStats& one : programs) found.skipped += one.skipped;
+  return found;
+}
+
+void print_state(const State& state, const InKernel& found) {
   const ctn_core& core = state.core();
   fmt::print("\nin the kernel: up at level {}, {} of {} containers, {} lingering\n",
              level_name(core.level[CTN_HOOKS_TASK]), load(core.containers), core.max_containers,
              load(core.lingering));
+  fmt::print("  tables: {} of {} tasks, {} of {} open files\n", found.tasks, core.max_tasks, found.files,
+             core.max_files);
   fmt::print("  memory: {:.1f} MiB for {} containers, {} tasks and {} open files on {} CPUs\n",
-             static_cast<double>(memory) / 1048576, core.max_containers, core.max_tasks,
+             static_cast<double>(found.memory) / 1048576, core.max_containers, core.max_tasks,
              core.max_files, core.cpus);
+  if (found.skipped != 0)
+    fmt::print("  runs the kernel skipped: {} (`ctnbpf debug progs` says of which programs)\n", found.skipped);
   for (int i = 0; i < CTN_MISS_NR; i++)
     if (std::uint64_t count = load(core.misses[i]); count != 0)
       fmt::print("  {}: {}\n", kMissNames[i], count);
@@ -61,8 +83,11 @@ int doctor(const Context& context) {
   }
   std::string cure = cure_for(*levels, facts);
   auto state = State::open(context.pins());
-  auto held = map_memory(context.pins());
-  std::uint64_t memory = held ? *held : 0;
+  auto found = state ? in_kernel(*state) : Result<InKernel>(InKernel{});
+  if (!found) {
+    report(context, found.error());
+    return kCannotTell;
+  }
   int code = levels->task() == CTN_LEVEL_STRICT && levels->level[CTN_HOOKS_REAP] != CTN_LEVEL_NONE ? kDone : kKernelLacks;
 
   if (context.json) {
@@ -85,7 +110,12 @@ int doctor(const Context& context) {
                     {"containers", load(state->core().containers)},
                     {"max_containers", state->core().max_containers},
                     {"lingering", load(state->core().lingering)},
-                    {"memory_bytes", memory}};
+                    {"tasks", found->tasks},
+                    {"max_tasks", state->core().max_tasks},
+                    {"files", found->files},
+                    {"max_files", state->core().max_files},
+                    {"skipped_runs", found->skipped},
+                    {"memory_bytes", found->memory}};
       for (int i = 0; i < CTN_MISS_NR; i++) json["up"]["misses"][kMissNames[i]] = load(state->core().misses[i]);
     } else if (state.error().code != ENOENT) {
       json["up"] = {{"error", state.error().what}};
@@ -104,7 +134,7 @@ int doctor(const Context& context) {
     fmt::print("active LSM list: cannot be read (no /sys/kernel/security/lsm)\n");
   fmt::print("\n");
   for (const ProbedHook& hook : levels->hooks)
-    fmt::print("  {:<30} {}\n", hook.hook, hook.works ? "works" : hook.reason);
+    fmt::print("  {:<36} {}\n", hook.hook, hook.works ? "works" : hook.reason);
   fmt::print("\n");
   for (const Subsystem* subsystem : subsystems()) {
     fmt::print("  {:<10} {}\n", subsystem->name, level_name(level_of(*subsystem, levels->level)));
@@ -113,7 +143,7 @@ int doctor(const Context& context) {
   }
   if (!cure.empty()) fmt::print("\nfor level strict: {}\n", cure);
   if (state)
-    print_state(*state, memory);
+    print_state(*state, *found);
   else if (state.error().code != ENOENT)
     report(context, state.error());
   return code;

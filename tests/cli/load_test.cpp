@@ -1,4 +1,6 @@
 /* up, down, doctor. */
+#include <sys/eventfd.h>
+
 #include <set>
 
 #include "cli_test.h"
@@ -72,6 +74,25 @@ TEST_F(Load, HierarchyCreateBringsUpWithoutDefaultLayout) {
   ASSERT_EQ(ctnbpf({"down"}).code, 0);
   out({"hierarchy", "create", "mine", "-o", "numtasks"});
   EXPECT_EQ(out({"tree"}), "mine (numtasks)\n");
+}
+
+TEST_F(Load, DoctorSaysHowFullTheTablesAre) {
+  auto in_kernel = [] { return nlohmann::json::parse(ctnbpf({"doctor", "--json"}).out)["up"]; };
+  auto before = in_kernel();
+  EXPECT_EQ(before["max_tasks"], 131072);
+  EXPECT_EQ(before["max_files"], 131072);
+  EXPECT_TRUE(before["skipped_runs"].is_number());
+  EXPECT_GT(before["memory_bytes"], 1 << 20);
+  create("default:/a");
+  Background task = start_in("default:/a", [] {
+    if (::eventfd(0, 0) < 0) return 1;
+    return ::pause();
+  });
+  EXPECT_TRUE(eventually([&] {
+    auto now = in_kernel();
+    return now["tasks"] > before["tasks"] && (level() < CTN_LEVEL_FALLBACK || now["files"] > before["files"]);
+  }));
+  EXPECT_NE(ctnbpf({"doctor"}).out.find(" of 131072 tasks, "), std::string::npos);
 }
 
 TEST_F(Load, DoctorSaysLevelReasonAndCure) {
