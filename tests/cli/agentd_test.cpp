@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "cli_test.h"
+#include "workload.h"
 
 namespace ctnbpf::test {
 namespace {
@@ -261,6 +262,20 @@ TEST_F(EventsCommand, FollowsInJsonWithTheContainerAndTheAncestorThatRefused) {
   EXPECT_EQ(event["by"], "default:/files");
   EXPECT_EQ(event["pid"], pid);
   EXPECT_EQ(event["uid"], 0);
+}
+
+TEST_F(EventsCommand, FollowBeginsWithWhatComesNext) {
+  create("default:/old", {"notify_on_release=1"});
+  create("default:/new", {"notify_on_release=1"});
+  start_in("default:/old", [] { return 0; }).wait();
+  EXPECT_NE(out({"events"}).find("default:/old"), std::string::npos);
+  Piped events({ctnbpf_path(), "--json", "events", "-f"});
+  /* Again and again: when it has begun to follow is not seen from here. */
+  Repeating release([&] { start_in("default:/new", [] { return 0; }).wait(); });
+  auto first = parse(events.line());
+  ASSERT_FALSE(first.is_discarded());
+  EXPECT_EQ(first["event"], "released");
+  EXPECT_EQ(first["container"], "default:/new");
 }
 
 TEST_F(EventsCommand, WithoutFollowPrintsWhatIsKnown) {
