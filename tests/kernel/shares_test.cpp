@@ -109,6 +109,43 @@ TEST_F(Shares, OverCommitmentDrainsByRefusingToLend) {
   EXPECT_EQ(fill("default:/b"), 5);
 }
 
+/* Not even for a moment: a word tells of every change. By a limit, and where nothing is left to borrow. */
+TEST_F(Shares, AForkThatIsRefusedChangesNoWord) {
+  set("default:/", {"numtasks.total_numtasks=20"});
+  create("default:/a", {"numtasks.shares=min_shares=50", "numtasks.limit=2"});
+  create("default:/a/y", {"numtasks.limit=1"});
+  create("default:/c");
+  Background full = hold("default:/c", 10);
+  auto words = [&] {
+    State now = state();
+    auto all = now.records<numtasks_state>("numtasks");
+    std::vector<__u64> out;
+    for (const char* one : {"default:/", "default:/a", "default:/a/y", "default:/c"})
+      out.push_back(load((*all)[slot(one)].share));
+    return out;
+  };
+  for (const char* place : {"default:/a/y", "default:/c"}) {
+    std::array<int, 2> go = {};
+    std::array<int, 2> told = {};
+    ASSERT_EQ(::pipe(go.data()), 0);
+    ASSERT_EQ(::pipe(told.data()), 0);
+    Background child = start_in(place, [&] {
+      char byte = 0;
+      (void)!::read(go[0], &byte, 1);
+      char failed = static_cast<char>(fork_and_reap(5L));
+      (void)!::write(told[1], &failed, 1);
+      return ::pause();
+    });
+    std::vector<__u64> before = words();
+    ASSERT_EQ(::write(go[1], "g", 1), 1);
+    char failed = 0;
+    ASSERT_EQ(::read(told[0], &failed, 1), 1);
+    EXPECT_EQ(failed, 5) << place;
+    EXPECT_EQ(words(), before) << place;
+    for (int end : {go[0], go[1], told[0], told[1]}) ::close(end);
+  }
+}
+
 TEST_F(Shares, AMovedTaskTakesItsChargeAlong) {
   thirty_thirty_none();
   Background one = start_in("default:/a", [] { return ::pause(); });
