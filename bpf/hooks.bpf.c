@@ -72,9 +72,10 @@ int BPF_PROG(t_newtask, struct task_struct *child, unsigned long clone_flags) {
   /* Without a forker's record, or without a gate, a record of the child is not the child's. */
   if (!mine || core.level[CTN_HOOKS_TASK] == CTN_LEVEL_ACCOUNTING) forget_stale(child);
   if (!mine) return 0;
-  /* Nobody was moved since the gate looked: the child is where its forker is. */
+  /* Nobody was moved or placed since the gate looked: the child is where its forker is. */
   if (!gate_can_skip && mine->moves_seen == *(volatile __u32 *)&moves) return 0;
   struct ctn_task *record = task_find(child);
+  __u32 before = 0; /* where the gate had put it */
   if (!record) {
     record = task_insert(child);
     if (!record) {
@@ -86,9 +87,10 @@ int BPF_PROG(t_newtask, struct task_struct *child, unsigned long clone_flags) {
     subsystems_adopt(record);
     if (core.level[CTN_HOOKS_TASK] == CTN_LEVEL_FALLBACK) count_miss(CTN_MISS_BACKSTOP_FORK);
   } else {
-    follow(record, mine);
+    before = task_slot(record, CTN_CPUSET);
+    follow(child, record, mine);
   }
-  cpuset_born(child, record);
+  cpuset_born(child, record, before);
   return 0;
 }
 

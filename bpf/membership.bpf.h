@@ -15,6 +15,23 @@
  * last (see t_newtask). */
 __u32 moves SEC(".data.moves") = 0;
 
+/* Those whose subsystems have not been told yet. */
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, 1); /* set at load */
+  __type(key, struct ctn_arrival);
+  __type(value, __u32);
+} arrivals SEC(".maps");
+
+static __noinline int note_arrival(const struct task_struct *task, __u32 h, __u32 from) {
+  if (h >= CTN_MAX_HIER || !core.hierarchies[h].notes_moves) return 0;
+  struct ctn_arrival key = {.tid = BPF_CORE_READ(task, pid), .hierarchy = h};
+  bpf_map_update_elem(&arrivals, &key, &from,
+                      BPF_NOEXIST); /* no room: told by the mover all the same */
+  return 0;
+}
+
 /* Returns the node's flags. */
 static __always_inline __u32 population_add(__u32 slot, __u64 what) {
   if (slot < CTN_MAX_HIER) return 0; /* roots are not counted: see abi.h */
@@ -81,11 +98,14 @@ static __always_inline __u32 inherit(struct ctn_task *child, const struct ctn_ta
  * the child's record: it cannot run yet, and the mover leaves alone what is TASK_NEW. Should the
  * forker be moved once more after the last look, the child is in the task list by now, and the mover
  * comes again until it meets it. */
-static __always_inline void follow(struct ctn_task *child, const struct ctn_task *forker) {
+static __always_inline void follow(const struct task_struct *task, struct ctn_task *child,
+                                   const struct ctn_task *forker) {
   __u32 flags = 0;
   for (int h = 0; h < CTN_MAX_HIER; h++) {
     __u32 old = child->slot[h];
-    if (join(child, forker, h, &flags)) subsystems_attach(child, h, old, child->slot[h]);
+    if (!join(child, forker, h, &flags)) continue;
+    subsystems_attach(child, h, old, child->slot[h]);
+    note_arrival(task, h, old);
   }
 }
 
@@ -183,6 +203,7 @@ static __always_inline enum ctn_move_result move(struct task_struct *task, __u32
   /* An exit that looked before our exchange has not seen the new slot. PF_EXITING is set before the
    * exit hook looks, so either it finds the slot, or we find the flag; doing both is harmless. */
   if (*(volatile unsigned int *)&task->flags & PF_EXITING) leave(record);
+  note_arrival(task, h, *from);
   return CTN_MOVED;
 }
 

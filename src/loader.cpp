@@ -84,6 +84,7 @@ Result<Skeleton> load_object(const LoadSettings& settings, const Levels& levels)
   bpf_map__set_max_entries(skeleton->maps.task_records, buckets * CTN_BUCKET_KEYS);
   bpf_map__set_max_entries(skeleton->maps.move_pids,
                            std::max(settings.max_tasks, std::uint32_t{CTN_DEFAULT_TASKS}));
+  bpf_map__set_max_entries(skeleton->maps.arrivals, bpf_map__max_entries(skeleton->maps.move_pids));
   std::uint32_t file_buckets = buckets_for(settings.max_files);
   bpf_map__set_max_entries(skeleton->maps.file_buckets, file_buckets);
   bpf_map__set_max_entries(skeleton->maps.file_records, file_buckets * CTN_BUCKET_KEYS);

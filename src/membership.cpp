@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 
 #include "ctnbpf/subsystem.h"
@@ -74,6 +75,13 @@ Result<MovePass> move_pass(const Pins& pins, pid_t tid, Origins& origins) {
   return pass;
 }
 
+void note_moves(Writer& writer, std::uint32_t hierarchy) {
+  std::vector<const Subsystem*> all = bound_subsystems(writer, hierarchy);
+  bool wanted = std::any_of(all.begin(), all.end(),
+                            [](const Subsystem* one) { return one->attach != nullptr; });
+  store(writer.core().hierarchies[hierarchy].notes_moves, std::uint32_t{wanted});
+}
+
 namespace {
 
 /* For each of `subsystems` that wants to know; how many were told, and the error of the next. */
@@ -89,8 +97,13 @@ std::pair<std::size_t, Result<void>> tell(Writer& writer, Slot slot, std::span<c
 
 }  // namespace
 
-Result<void> tell_subsystems(Writer& writer, Slot slot, const Origins& origins) {
-  std::vector<const Subsystem*> all = bound_subsystems(writer, writer.nodes()[slot].hierarchy);
+Result<void> tell_subsystems(Writer& writer, Slot slot, Origins origins) {
+  std::uint32_t hierarchy = writer.nodes()[slot].hierarchy;
+  CTN_ASSIGN(Origins noted, noted_moves(writer, hierarchy));
+  /* A child that followed its forker is found here already; the note knows where it was. */
+  for (auto& [tid, from] : origins)
+    if (auto found = noted.find(tid); found != noted.end()) from = found->second;
+  std::vector<const Subsystem*> all = bound_subsystems(writer, hierarchy);
   std::vector<Arrival> tasks;
   std::map<Slot, std::vector<Arrival>> back;
   for (const auto& [number, from] : origins) {
@@ -99,7 +112,10 @@ Result<void> tell_subsystems(Writer& writer, Slot slot, const Origins& origins) 
     if (from != slot) back[from].push_back({tid, slot});
   }
   auto [told, done] = tell(writer, slot, all, tasks);
-  if (done) return done;
+  if (done) {
+    forget_moves(writer, hierarchy, origins);
+    return done;
+  }
   for (const auto& [from, its] : back) {
     CTN_TRY(begin_move(writer, from, 0, false));
     for (const Arrival& one : its) {
@@ -108,6 +124,7 @@ Result<void> tell_subsystems(Writer& writer, Slot slot, const Origins& origins) 
     }
     (void)tell(writer, from, std::span(all).first(told + 1), its);
   }
+  forget_moves(writer, hierarchy, origins);
   return done;
 }
 

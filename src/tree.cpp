@@ -12,6 +12,7 @@
 #include "ctnbpf/subsystem.h"
 #include "hooks.h"
 #include "tree_lists.h"
+#include "walk.h"
 
 namespace ctnbpf::tree {
 namespace {
@@ -102,6 +103,7 @@ Result<std::uint32_t> create_hierarchy(Writer& writer, const std::string& name,
   }
   for (const Subsystem* member : members)
     store(writer.core().bound[member->id], static_cast<std::uint8_t>(free + 1));
+  note_moves(writer, free);
   store(hierarchy.active, 1U);
   return free;
 }

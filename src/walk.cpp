@@ -32,4 +32,28 @@ Result<std::vector<char>> run_iterator(const Pins& pins, const std::string& prog
   }
 }
 
+Result<Origins> noted_moves(const State& state, std::uint32_t hierarchy) {
+  Origins noted;
+  if (load(state.core().hierarchies[hierarchy].notes_moves) == 0) return noted;
+  CTN_ASSIGN(UniqueFd map, state.pins().open_map("arrivals"));
+  ctn_arrival key = {};
+  for (bool first = true; bpf_map_get_next_key(map.get(), first ? nullptr : &key, &key) == 0;
+       first = false) {
+    Slot from = 0;
+    if (key.hierarchy == hierarchy && bpf_map_lookup_elem(map.get(), &key, &from) == 0)
+      noted.emplace(key.tid, from == 0 ? hierarchy : from);
+  }
+  return noted;
+}
+
+void forget_moves(const State& state, std::uint32_t hierarchy, const Origins& told) {
+  if (load(state.core().hierarchies[hierarchy].notes_moves) == 0) return;
+  auto map = state.pins().open_map("arrivals");
+  if (!map) return;
+  for (const auto& [tid, from] : told) {
+    ctn_arrival key = {tid, hierarchy};
+    bpf_map_delete_elem(map->get(), &key);
+  }
+}
+
 }  // namespace ctnbpf

@@ -38,6 +38,14 @@ Result<void> begin_move(const Writer& writer, Slot slot, pid_t tgid, bool chosen
 /* Where each task that is in the target now was when the attach began, by tid. */
 using Origins = std::map<std::uint32_t, Slot>;
 
+/* Moves in this hierarchy are noted in the map `arrivals` from now on, if one of its subsystems has to do
+ * something for each. */
+void note_moves(Writer& writer, std::uint32_t hierarchy);
+/* What is noted: where tasks were that came to other containers and whose subsystems were not told. */
+Result<Origins> noted_moves(const State& state, std::uint32_t hierarchy);
+/* Strikes these out. */
+void forget_moves(const State& state, std::uint32_t hierarchy, const Origins& told);
+
 /* One run of the move iterator over what `move` asks for (or over one thread). */
 struct MovePass {
   std::uint64_t there = 0; /* in the target when the pass was over */
@@ -50,7 +58,7 @@ Result<MovePass> move_pass(const Pins& pins, pid_t tid, Origins& origins);
 
 /* The end of an attach: has the subsystems do their part for the tasks that came. When one fails, its
  * error is returned and the tasks are back where they were, but for those forked meanwhile. */
-Result<void> tell_subsystems(Writer& writer, Slot slot, const Origins& origins);
+Result<void> tell_subsystems(Writer& writer, Slot slot, Origins origins);
 Error no_room_for_tasks(const Writer& writer, pid_t pid);
 
 }  // namespace ctnbpf

@@ -101,7 +101,7 @@ struct ctn_tomb {
 
 struct ctn_hierarchy {
   __u32 active;
-  __u32 reserved;
+  __u32 notes_moves; /* moves are noted in the map `arrivals` */
   __u64 created_ns;
   char name[CTN_HIER_NAME_MAX + 1];
   char release_agent[CTN_NAME_MAX + 1]; /* absolute path, or empty */
@@ -287,6 +287,15 @@ struct ctn_move_request {
   __u32 slot; /* target */
   __u32 tgid; /* only the threads of this process; 0: every task shown */
   __u32 chosen; /* only processes in the map `move_pids` */
+};
+
+/* Key of the map `arrivals`: a task that came to another container of the hierarchy, until the
+ * subsystems that have to do something for it were told. So a mover that is killed in between leaves
+ * word of it, and a child that followed its forker when the mover had looked is not forgotten. The
+ * value is the slot it was in first. */
+struct ctn_arrival {
+  __u32 tid;
+  __u32 hierarchy;
 };
 
 /* One fork, told while `tree_watch` is set. */

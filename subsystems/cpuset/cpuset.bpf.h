@@ -75,11 +75,27 @@ static __always_inline int cpuset_setscheduler(struct task_struct *task) {
   return !mask || cpuset_outside(slot, (const void *)mask) ? -EINVAL : 0;
 }
 
-/* A child has its forker's mask of the moment the fork began. If the set was changed, or the forker
- * attached, after that, nobody who places tasks may have seen the child yet. */
-static __always_inline void cpuset_born(struct task_struct *child, struct ctn_task *record) {
+static __always_inline bool cpuset_confines(__u32 slot) {
+  if (slot < CTN_MAX_HIER) return false;
+  for (__u32 i = 0; i < PLACE_MAX_WORDS; i++) {
+    if (i >= place_words) break;
+    __u32 at = (slot * PLACE_SETS + PLACE_IN_FORCE) * place_words + i;
+    __u64 *allowed = bpf_map_lookup_elem(&cpuset_sets, &at);
+    if (allowed && ~*(volatile __u64 *)allowed) return true;
+  }
+  return false;
+}
+
+/* A child has its forker's mask, and group, of the moment the fork began. If the set was changed, or the
+ * forker attached, after that, nobody who places tasks may have seen the child yet. `before` is the
+ * container it was to be in when the fork began. */
+static __always_inline void cpuset_born(struct task_struct *child, struct ctn_task *record,
+                                        __u32 before) {
   __u32 slot = task_slot(record, CTN_CPUSET);
-  if (slot < CTN_MAX_HIER || !cpuset_outside(slot, &child->cpus_mask) || cpuset_in_group(child)) return;
+  bool moved = before != slot && (cpuset_confines(before) || cpuset_confines(slot));
+  if (!moved &&
+      (slot < CTN_MAX_HIER || !cpuset_outside(slot, &child->cpus_mask) || cpuset_in_group(child)))
+    return;
   count_miss(CTN_MISS_STRAYED);
   event_emit(CTN_EVENT_STRAYED, slot, slot);
 }

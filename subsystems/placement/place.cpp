@@ -9,6 +9,7 @@
 
 #include "ctnbpf/tree.h"
 #include "placement/affinity.h"
+#include "walk.h"
 
 namespace ctnbpf {
 namespace {
@@ -91,10 +92,11 @@ const Chosen kAnybody = [](const ctn_walk_task&) { return true; };
 class Work {
  public:
   /* With `free`, as if nothing confined anybody. */
-  static Result<Work> begin(const State& state, bool may_move, bool free = false) {
-    Work work(state, may_move);
+  static Result<Work> begin(Writer& writer, bool may_move, bool free = false) {
+    Work work(writer, may_move);
     work.free_ = free;
-    CTN_ASSIGN(work.placer_, Placer::open(state));
+    CTN_ASSIGN(work.moves_, writer.array<std::uint32_t>("moves", 1));
+    CTN_ASSIGN(work.placer_, Placer::open(writer));
     for (auto [version, groups] : {std::pair{Groups::Version::kV2, &work.v2_}, {Groups::Version::kV1, &work.v1_}})
       if (auto found = Groups::open(version)) *groups = std::move(*found);
     return work;
@@ -109,6 +111,7 @@ class Work {
     };
     for (int pass = 0;; pass++) {
       changed_ = false;
+      std::uint64_t strayed = load(state_.core().misses[CTN_MISS_STRAYED]);
       CTN_ASSIGN(auto tasks, walk_tasks(state_.pins()));
       std::map<std::uint32_t, Process> processes;
       std::set<std::uint32_t> touched;
@@ -133,6 +136,9 @@ class Work {
             note(done.error());
         }
       }
+      /* A fork that began before this is looked at by t_newtask when it ends. */
+      __atomic_fetch_add(&moves_[0], 1, __ATOMIC_SEQ_CST);
+      changed_ = changed_ || strayed != load(state_.core().misses[CTN_MISS_STRAYED]);
       if (!changed_ || pass == kMostPasses) return result;
     }
   }
@@ -147,8 +153,8 @@ class Work {
   static constexpr int kExactPasses = 4;
   static constexpr int kMostPasses = 50; /* for a task that never fits: someone else sets it back */
 
-  Work(const State& state, bool may_move)
-      : state_(state), may_move_(may_move), cpus_online_(kCpus.online()) {}
+  Work(const Writer& writer, bool may_move)
+      : state_(writer), may_move_(may_move), cpus_online_(kCpus.online()) {}
 
   Placing of(const ctn_walk_task& task) const { return free_ ? Placing{} : placer_.of(task); }
 
@@ -217,6 +223,7 @@ class Work {
   }
 
   const State& state_;
+  std::span<std::uint32_t> moves_; /* how often a task was moved or placed; see t_newtask */
   bool may_move_;
   bool free_ = false;
   IndexSet cpus_online_;
@@ -346,6 +353,33 @@ Result<void> arrive(Writer& writer, const PlaceKind& kind, Slot slot, std::span<
   return finish(writer);
 }
 
+namespace {
+
+/* Tasks that came to another container and have not been placed yet: a mover was killed, or they were
+ * being forked. */
+Result<void> place_noted(Writer& writer) {
+  std::map<std::uint32_t, std::vector<const PlaceKind*>> bound;
+  for (const PlaceKind* kind : kKinds)
+    if (std::uint32_t hierarchy = hierarchy_of(writer, *kind); hierarchy != CTN_MAX_HIER)
+      bound[hierarchy].push_back(kind);
+  for (const auto& [hierarchy, kinds] : bound) {
+    CTN_ASSIGN(Origins noted, noted_moves(writer, hierarchy));
+    if (noted.empty()) continue;
+    CTN_ASSIGN(auto tasks, walk_tasks(writer.pins()));
+    std::map<Slot, std::vector<Arrival>> by_target;
+    for (const ctn_walk_task& task : tasks)
+      if (auto found = noted.find(task.tid); found != noted.end() && !has_exited(task))
+        by_target[container_of(task, hierarchy)].push_back(
+            {static_cast<pid_t>(task.tid), found->second});
+    for (const auto& [target, its] : by_target)
+      for (const PlaceKind* kind : kinds) CTN_TRY(arrive(writer, *kind, target, its));
+    forget_moves(writer, hierarchy, noted);
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<void> refresh(Writer& writer, bool interrupted) {
   std::map<const PlaceKind*, std::vector<bool>> changed;
   std::map<const PlaceKind*, IndexSet> online;
@@ -386,6 +420,7 @@ Result<void> refresh(Writer& writer, bool interrupted) {
     CTN_TRY(work.place(
         [&](const ctn_walk_task& task) { return placer.of(task).confined() || (groups && work.grouped(task)); },
         affinity::Fit::kInside, kNobody));
+    CTN_TRY(place_noted(writer));
   }
   return finish(writer);
 }
