@@ -117,7 +117,7 @@ std::map<std::string, int> PlacementTest::masks_of(pid_t pid) {
   return out;
 }
 
-std::string PlacementTest::status_of(pid_t pid, const std::string& key) {
+std::string status_of(pid_t pid, const std::string& key) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/status");
   for (std::string line; std::getline(file, line);)
     if (line.rfind(key + ":\t", 0) == 0) return line.substr(key.size() + 2);

@@ -34,7 +34,6 @@ class PlacementTest : public KernelTest {
   static std::string mask(const Background& task);
   /* How many threads have which mask. */
   static std::map<std::string, int> masks_of(pid_t pid);
-  static std::string status_of(pid_t pid, const std::string& key);
   /* The first member whose mask is not within what is in force; "" if there is none. */
   std::string outside(const std::string& address) const;
 
@@ -55,6 +54,8 @@ class PlacementTest : public KernelTest {
     if (IsSkipped()) return; \
   } while (0)
 
+/* A line of /proc/PID/status. */
+std::string status_of(pid_t pid, const std::string& key);
 /* sched_setaffinity: 0 or errno. */
 int set_mask(const std::string& list, pid_t tid = 0);
 /* A word that forked children see. */

@@ -178,6 +178,7 @@ bool changes_something(long number, long a, long b) {
     case SYS_tgkill: return b != 0;
     case SYS_sched_setaffinity: return a != 0;
     case SYS_pidfd_send_signal:
+    case SYS_migrate_pages:
     case SYS_clone:
     case SYS_fork:
     case SYS_mount:

@@ -1,0 +1,130 @@
+/* What the tests share that kill a command at each of its steps (steps.h): the fixture, and scenarios.
+ *
+ * A scenario is run again and again, the command being killed at its first step, its second ... until
+ * it gets through, so no step is left out. ctnbpf is brought up small here, as each store of a
+ * rebuilding counts as a step too. */
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernel_test.h"
+#include "steps.h"
+
+namespace ctnbpf::test {
+
+using Argv = std::vector<std::string>;
+
+/* The long form: each command at each step. The short one leaves out those commands, and in some the
+ * stores, that only repeat what others do by the same functions. */
+bool in_full();
+
+/* The command in this process: its exit status. */
+int run_command(const Argv& words);
+std::string line_of(const Argv& words);
+
+/* A process that forks, or opens a file, when told to, and says how that went. */
+class Keeper {
+ public:
+  Keeper();
+  ~Keeper();
+  Keeper(const Keeper&) = delete;
+  Keeper& operator=(const Keeper&) = delete;
+  pid_t pid() const { return child_->pid(); }
+  /* errno of a fork ('f') or an open ('o'); 0: it worked. */
+  int try_to(char what) const;
+
+ private:
+  int serve() const;
+
+  std::array<int, 2> ask_ = {};
+  std::array<int, 2> answer_ = {};
+  std::optional<Background> child_;
+};
+
+/* ctnbpf with one hierarchy `default`, and in default:/keep a task that its limits keep from forking
+ * and opening. */
+class CrashTest : public KernelTest {
+ protected:
+  static void SetUpTestSuite();
+  static void TearDownTestSuite();
+  void SetUp() override;
+  void TearDown() override;
+  LoadSettings settings() const override;
+
+  virtual bool alone() const { return false; } /* without default:/keep */
+  virtual bool small() const {
+    return false;
+  } /* with few containers, so that a rebuilding has few steps */
+  virtual bool cpu_free() const { return false; } /* cpuacct is bound to nothing */
+  virtual const char* driver() const {
+    return nullptr;
+  } /* of placement; null: the one chosen by itself */
+
+  /* Without stopping it. */
+  static Stopped run(const Argv& words);
+  static void run_all(const std::vector<Argv>& commands);
+
+  /* What holds with no writer at work and none having come since: the container of the live task is
+   * there, the task is in it, its limits refuse. */
+  void expect_enforced();
+  /* Whoever opens the state for writing finds, or has made, all of it right. */
+  void expect_consistent();
+
+  std::optional<Keeper> keeper_;
+
+ private:
+  void make_default();
+
+  bool files_ = false;
+  std::vector<std::uint32_t> generations_; /* by slot, as last seen */
+};
+
+/* What a scenario's own task is to have gone through. */
+enum class Fate { kStays, kMoves, kDies };
+
+/* One command, and what it works on. */
+struct Scenario {
+  const char* name;
+  std::vector<Argv> before = {}; /* what sets it up */
+  Argv command = {};             /* "PID": a task of its own, made anew each time */
+  const char* there = nullptr;   /* address that exists once it is done */
+  const char* gone = nullptr;    /* address that does not */
+  std::vector<Argv> after = {};  /* takes away what is left of it */
+  const char* task_in = nullptr; /* where its task is before */
+  const char* task_to = nullptr; /* and after, if it moves */
+  Fate fate = Fate::kStays;
+  void (*damage)(Writer& writer) = nullptr; /* done before, by hand */
+  Steps steps = Steps::kAll;
+  bool alone = false;    /* no other container, so that hooks come and go with the command */
+  bool cpu_free = false; /* cpuacct is bound to nothing */
+  bool small = false;    /* with few containers, so that a rebuilding has few steps */
+  bool repeats = false;  /* what others do: left out of the short form */
+  /* Of placement. */
+  const char* driver = nullptr;
+  std::string (*where)(pid_t pid) = nullptr; /* what its task may use, which is */
+  std::string at_first = {};                 /* ... this before */
+  std::string at_last = {};                  /* ... and this after; in between one of the two */
+};
+
+void PrintTo(const Scenario& scenario, std::ostream* out);
+
+/* Its one test, AtEveryStep, is in crash_test.cpp. */
+class Crash : public CrashTest, public ::testing::WithParamInterface<Scenario> {
+ protected:
+  void SetUp() override;
+  bool alone() const override { return GetParam().alone; }
+  bool small() const override { return GetParam().small; }
+  bool cpu_free() const override { return GetParam().cpu_free; }
+  const char* driver() const override { return GetParam().driver; }
+
+  /* One round; false when the command got through. */
+  bool round(std::uint64_t stop_at);
+
+ private:
+  void expect_in_one_of(pid_t pid, Slot one, Slot other);
+};
+
+}  // namespace ctnbpf::test

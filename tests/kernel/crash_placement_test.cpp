@@ -1,0 +1,109 @@
+/* Commands that place tasks, killed at each of their steps: at most the old and the new place are ever
+ * seen, and whoever comes next finishes what the killed one had begun. */
+#include "crash.h"
+#include "placement/affinity.h"
+#include "placement/kind.h"
+#include "placement_test.h"
+
+namespace ctnbpf::test {
+namespace {
+
+std::string cpus_of(pid_t pid) { return affinity::mask_of_thread(pid).to_string(); }
+std::string nodes_of(pid_t pid) { return status_of(pid, "Mems_allowed_list"); }
+
+std::string first_node() {
+  std::string all = kNodes.online().to_string();
+  return all.substr(0, all.find_first_of(",-"));
+}
+std::string last_node() {
+  std::string all = kNodes.online().to_string();
+  return all.substr(all.find_last_of(",-") + 1);
+}
+
+const std::vector<Argv> kRemoveW = {{"rm", "--lazy", "default:/w"}};
+const std::vector<Argv> kRemoveBoth = {{"rm", "--lazy", "default:/w", "default:/v"}};
+
+std::vector<Scenario> scenarios_under(const char* driver) {
+  bool group = driver == std::string("cgroup");
+  /* The stores are the same under both. */
+  Steps steps = group ? Steps::kSystemCalls : Steps::kAll;
+  std::string all = kCpus.online().to_string();
+  return {
+      {.name = "set_cpus",
+       .before = {{"create", "default:/w", "-s", "cpuset.cpus=0"}},
+       .command = {"set", "default:/w", "cpuset.cpus=1"},
+       .after = kRemoveW,
+       .task_in = "default:/w",
+       .steps = steps,
+       .driver = driver,
+       .where = cpus_of,
+       .at_first = "0",
+       .at_last = "1"},
+      {.name = "set_mems",
+       .before = {{"create", "default:/w", "-s", "memset.memory_migrate=1", "-s",
+                   "memset.mems=" + first_node()}},
+       .command = {"set", "default:/w", "memset.mems=" + last_node()},
+       .after = kRemoveW,
+       .task_in = "default:/w",
+       .repeats = true,
+       .driver = driver,
+       .where = group ? nodes_of : nullptr, /* by affinity it has no sign but where its pages are */
+       .at_first = first_node(),
+       .at_last = last_node()},
+      {.name = "attach_to_a_set",
+       .before = {{"create", "default:/w", "-s", "cpuset.cpus=1"}, {"create", "default:/v"}},
+       .command = {"attach", "default:/w", "PID"},
+       .after = kRemoveBoth,
+       .task_in = "default:/v",
+       .task_to = "default:/w",
+       .fate = Fate::kMoves,
+       .steps = steps,
+       .driver = driver,
+       .where = cpus_of,
+       .at_first = all,
+       .at_last = "1"},
+      {.name = "attach_out_of_a_set",
+       .before = {{"create", "default:/w", "-s", "cpuset.cpus=1"}},
+       .command = {"attach", "default:/", "PID"},
+       .after = kRemoveW,
+       .task_in = "default:/w",
+       .task_to = "default:/",
+       .fate = Fate::kMoves,
+       .steps = steps,
+       .driver = driver,
+       .where = cpus_of,
+       .at_first = "1",
+       .at_last = all},
+      {.name = "attach_tree_out_of_a_set",
+       .before = {{"create", "default:/w", "-s", "cpuset.cpus=1"}},
+       .command = {"attach", "--tree", "default:/", "PID"},
+       .after = kRemoveW,
+       .task_in = "default:/w",
+       .task_to = "default:/",
+       .fate = Fate::kMoves,
+       .steps = steps,
+       .repeats = true,
+       .driver = driver,
+       .where = cpus_of,
+       .at_first = "1",
+       .at_last = all},
+  };
+}
+
+std::string name_of(const ::testing::TestParamInfo<Scenario>& one) { return one.param.name; }
+INSTANTIATE_TEST_SUITE_P(Affinity, Crash, ::testing::ValuesIn(scenarios_under("affinity")),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(Groups, Crash, ::testing::ValuesIn(scenarios_under("cgroup")), name_of);
+
+/* The group of a container that had tasks is there until it is removed. */
+const Scenario kRemoval = {.name = "rm_with_a_group",
+                           .before = {{"create", "default:/w", "-s", "cpuset.cpus=0"},
+                                      {"run", "-c", "default:/w", "--", "/bin/true"}},
+                           .command = {"rm", "default:/w"},
+                           .gone = "default:/w",
+                           .steps = Steps::kSystemCalls,
+                           .driver = "cgroup"};
+INSTANTIATE_TEST_SUITE_P(Group, Crash, ::testing::Values(kRemoval), name_of);
+
+}  // namespace
+}  // namespace ctnbpf::test
