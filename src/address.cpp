@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "ctnbpf/abi.h"
 
 namespace ctnbpf {
@@ -35,6 +37,8 @@ std::size_t utf8_length(std::string_view text) {
 }  // namespace
 
 std::string printable(std::string_view text) {
+  auto plain = [](char c) { return c >= ' ' && c <= '~' && c != '\\'; };
+  if (std::all_of(text.begin(), text.end(), plain)) return std::string(text);
   std::string out;
   while (!text.empty()) {
     std::size_t length = utf8_length(text);

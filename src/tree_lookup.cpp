@@ -1,9 +1,11 @@
 /* Looking up in the tree, without a lock: chains may change under the reader, so every walk is
  * bounded by the number of slots and every index is checked. */
+#include <endian.h>
 #include <fmt/format.h>
 #include <sched.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
@@ -18,6 +20,22 @@ std::string_view raw_name(const State& state, Slot slot) {
 }
 
 bool valid(const State& state, Slot slot) { return slot < state.nodes().size(); }
+
+/* The first eight bytes of a name as a number that sorts as they do: nearly always that decides. */
+struct Named {
+  std::uint64_t first;
+  Slot slot;
+};
+
+std::uint64_t first_bytes(const char* name) {
+  std::uint64_t bytes = 0;
+  static_assert(sizeof(ctn_info::name) >= sizeof(bytes));
+  std::memcpy(&bytes, name, sizeof(bytes));
+  /* What a longer name has left behind its end does not count. */
+  if (std::size_t length = ::strnlen(name, sizeof(bytes)); length < sizeof(bytes))
+    bytes &= (std::uint64_t{1} << (8 * length)) - 1;
+  return be64toh(bytes);
+}
 
 }  // namespace
 
@@ -134,15 +152,20 @@ std::string address_of(const State& state, Slot slot) {
 }
 
 std::vector<Slot> children(const State& state, Slot parent) {
-  std::vector<Slot> out;
+  std::vector<Named> found;
   Slot at = load(state.nodes()[parent].first_child);
-  while (at != 0 && valid(state, at) && out.size() < state.nodes().size()) {
+  for (std::size_t steps = 0; at != 0 && valid(state, at) && steps < state.nodes().size(); steps++) {
     if (load(state.nodes()[at].state) == CTN_ACTIVE && state.nodes()[at].parent == parent)
-      out.push_back(at);
+      found.push_back({first_bytes(state.infos()[at].name), at});
     at = load(state.nodes()[at].next_sibling);
   }
-  std::sort(out.begin(), out.end(),
-            [&](Slot a, Slot b) { return raw_name(state, a) < raw_name(state, b); });
+  std::sort(found.begin(), found.end(), [&](const Named& a, const Named& b) {
+    if (a.first != b.first) return a.first < b.first;
+    return raw_name(state, a.slot) < raw_name(state, b.slot);
+  });
+  std::vector<Slot> out;
+  out.reserve(found.size());
+  for (const Named& one : found) out.push_back(one.slot);
   return out;
 }
 

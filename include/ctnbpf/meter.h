@@ -6,7 +6,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "ctnbpf/state.h"
 
@@ -30,8 +29,9 @@ class Meter {
   virtual ~Meter() = default;
   virtual std::span<const MeterColumn> columns() const = 0;
   virtual Result<void> read(const State& state) = 0;
-  /* Of the last reading, by column; none: not known. A rate is that between the last two readings. */
-  virtual std::vector<std::optional<std::uint64_t>> values(Slot slot) const = 0;
+  /* Of the last reading, into `out` by column; what is not known is left alone. A rate is that between
+   * the last two readings. */
+  virtual void values(Slot slot, std::span<std::optional<std::uint64_t>> out) const = 0;
   /* What `tree` says: "cpu 182 %"; empty: nothing. */
   virtual std::string cell(Slot slot) const = 0;
   /* What `run --stat` says of the time between the last two readings: "cpu 21.90 s (...)". */

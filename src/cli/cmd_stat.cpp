@@ -94,11 +94,13 @@ class Stat {
     if (format_ == "json")
       print_json(stat_json(table));
     else if (format_ == "openmetrics")
-      fmt::print("{}", stat_openmetrics(table));
+      write_openmetrics(table, stdout);
+    else if (format_ == "csv")
+      write_csv(table, stdout);
     else if (in_place_)
-      print_in_place(table_text(stat_cells(table, true)));
+      print_in_place(table_text(stat_cells(table)));
     else
-      print_table(stat_cells(table, format_ == "table"), format_ == "csv");
+      fmt::print("{}", table_text(stat_cells(table)));
     return {};
   }
 

@@ -143,7 +143,8 @@ Result<nlohmann::ordered_json> subsystem_json(const State& state, const Meters& 
             {"refused", figures.refused}};
   }
   if (const Meter* meter = meters.of(subsystem); meter != nullptr) {
-    auto values = meter->values(slot);
+    std::vector<std::optional<std::uint64_t>> values(meter->columns().size());
+    meter->values(slot, values);
     for (std::size_t i = 0; i < values.size(); i++)
       if (values[i]) json[meter->columns()[i].name] = to_json(*values[i]);
   }

@@ -7,6 +7,8 @@
 
 #include "ctnbpf/address.h"
 #include "ctnbpf/tree.h"
+#include "table.h"
+#include "text_writer.h"
 #include "value_json.h"
 
 namespace ctnbpf::cli {
@@ -23,7 +25,7 @@ Kind kind_of(MeterColumn::Kind kind) {
   return Kind::kCount;
 }
 
-/* Those of Figures, in the order of figure_values(). */
+/* Those of Figures, in the order of fill(). */
 void add_figures(std::vector<StatColumn>& columns, const Subsystem& subsystem,
                  const std::string& noun) {
   columns.push_back({&subsystem, "current", noun, noun, noun + " of the subtree now"});
@@ -33,10 +35,6 @@ void add_figures(std::vector<StatColumn>& columns, const Subsystem& subsystem,
       {&subsystem, "limit", noun + "_limit", "limit", "most " + noun + " it may have"});
   columns.push_back({&subsystem, "refused", noun + "_refused", "refused",
                      noun + " refused by this container's limit", Kind::kCount, true});
-}
-
-std::vector<std::optional<std::uint64_t>> figure_values(const Figures& figures) {
-  return {figures.current, figures.peak, figures.limit, figures.refused};
 }
 
 /* The columns of one subsystem, those of its figures first, as in its rows. */
@@ -54,27 +52,51 @@ Result<std::vector<StatColumn>> columns_of(const State& state, const Meters& met
   return columns;
 }
 
-Result<std::vector<std::optional<std::uint64_t>>> values_of(const State& state,
-                                                            const Meters& meters,
-                                                            const Subsystem& subsystem, Slot slot) {
-  std::vector<std::optional<std::uint64_t>> values;
+/* The values of one row that belong to a subsystem's columns. */
+Result<void> fill(const State& state, const Meters& meters, const Subsystem& subsystem, Slot slot,
+                  std::span<std::optional<std::uint64_t>> out) {
   if (subsystem.figures != nullptr) {
     CTN_ASSIGN(Figures figures, subsystem.figures(state, slot));
-    values = figure_values(figures);
+    out[0] = figures.current;
+    out[1] = figures.peak;
+    out[2] = figures.limit;
+    out[3] = figures.refused;
+    out = out.subspan(4);
   }
-  if (const Meter* meter = meters.of(subsystem); meter != nullptr)
-    for (auto value : meter->values(slot)) values.push_back(value);
-  return values;
+  if (const Meter* meter = meters.of(subsystem); meter != nullptr) meter->values(slot, out);
+  return {};
 }
+
+/* Addresses, quickly where one container stands beside the other. */
+class Addresses {
+ public:
+  explicit Addresses(const State& state) : state_(state) {}
+
+  std::string of(Slot slot) {
+    if (slot < CTN_MAX_HIER) return tree::address_of(state_, slot);
+    Slot parent = state_.nodes()[slot].parent;
+    if (parent != parent_ || before_.empty()) {
+      parent_ = parent;
+      before_ = tree::address_of(state_, parent);
+      if (!before_.ends_with('/')) before_ += '/';
+    }
+    return before_ + tree::name_of(state_, slot);
+  }
+
+ private:
+  const State& state_;
+  Slot parent_ = 0;
+  std::string before_; /* the parent's address, and a slash */
+};
 
 /* What `stat` shows first is what is limited. */
 bool before(const Subsystem* a, const Subsystem* b) {
   return a->figures != nullptr && b->figures == nullptr;
 }
 
-std::string text_of(const StatColumn& column, std::uint64_t value, bool for_people) {
+std::string text_of(const StatColumn& column, std::uint64_t value) {
   if (value == CTN_UNLIMITED) return "max";
-  if (for_people && column.kind == Kind::kNanoseconds)
+  if (column.kind == Kind::kNanoseconds)
     return fmt::format("{:.2f}", static_cast<double>(value) / 1e9);
   return std::to_string(value);
 }
@@ -86,27 +108,33 @@ Result<StatTable> make_stat(const State& state, const Meters& meters,
   StatTable table;
   std::vector<const Subsystem*> order(subsystems().begin(), subsystems().end());
   std::stable_sort(order.begin(), order.end(), before);
+  auto is_bound = [&](const Subsystem& subsystem, Slot slot) {
+    return load(state.core().bound[subsystem.id]) == state.nodes()[slot].hierarchy + 1U;
+  };
+  struct Part {
+    const Subsystem* subsystem;
+    std::size_t first;
+    std::size_t columns;
+  };
+  std::vector<Part> parts;
   for (const Subsystem* subsystem : order)
     for (Slot slot : slots) {
-      if (load(state.core().bound[subsystem->id]) != state.nodes()[slot].hierarchy + 1U) continue;
+      if (!is_bound(*subsystem, slot)) continue;
       CTN_ASSIGN(auto columns, columns_of(state, meters, *subsystem, slot));
+      parts.push_back({subsystem, table.columns.size(), columns.size()});
       table.columns.insert(table.columns.end(), columns.begin(), columns.end());
       break;
     }
+  Addresses addresses(state);
+  table.rows.reserve(slots.size());
+  table.values.resize(slots.size() * table.columns.size());
   for (Slot slot : slots) {
-    StatRow row{tree::address_of(state, slot), {}};
-    for (std::size_t at = 0; at < table.columns.size(); at = row.values.size()) {
-      const Subsystem* subsystem = table.columns[at].subsystem;
-      auto count = std::count_if(table.columns.begin(), table.columns.end(),
-                                 [&](const StatColumn& one) { return one.subsystem == subsystem; });
-      std::vector<std::optional<std::uint64_t>> values;
-      if (load(state.core().bound[subsystem->id]) == state.nodes()[slot].hierarchy + 1U) {
-        CTN_ASSIGN(values, values_of(state, meters, *subsystem, slot));
-      }
-      values.resize(static_cast<std::size_t>(count));
-      row.values.insert(row.values.end(), values.begin(), values.end());
-    }
-    table.rows.push_back(std::move(row));
+    StatRow& row = table.rows.emplace_back(
+        StatRow{addresses.of(slot), table.rows.size() * table.columns.size()});
+    for (const Part& part : parts)
+      if (is_bound(*part.subsystem, slot))
+        CTN_TRY(fill(state, meters, *part.subsystem, slot,
+                     std::span(table.values).subspan(row.values + part.first, part.columns)));
   }
   return table;
 }
@@ -127,23 +155,37 @@ Result<void> sort_stat(StatTable& table, const std::string& column) {
   }
   auto at = static_cast<std::size_t>(found - table.columns.begin());
   std::stable_sort(table.rows.begin(), table.rows.end(),
-                   [&](const StatRow& a, const StatRow& b) { return a.values[at] > b.values[at]; });
+                   [&](const StatRow& a, const StatRow& b) { return table.at(a, at) > table.at(b, at); });
   return {};
 }
 
-std::vector<std::vector<std::string>> stat_cells(const StatTable& table, bool for_people) {
+std::vector<std::vector<std::string>> stat_cells(const StatTable& table) {
   std::vector<std::vector<std::string>> lines(1, {"container"});
-  for (const StatColumn& column : table.columns)
-    lines[0].push_back(for_people ? column.title : column.name);
+  for (const StatColumn& column : table.columns) lines[0].push_back(column.title);
   for (const StatRow& row : table.rows) {
     std::vector<std::string> line{printable(row.container)};
-    for (std::size_t i = 0; i < row.values.size(); i++)
-      line.push_back(row.values[i] ? text_of(table.columns[i], *row.values[i], for_people)
-                     : for_people  ? "-"
-                                   : "");
+    for (std::size_t i = 0; i < table.columns.size(); i++) {
+      const auto& value = table.at(row, i);
+      line.push_back(value ? text_of(table.columns[i], *value) : "-");
+    }
     lines.push_back(std::move(line));
   }
   return lines;
+}
+
+void write_csv(const StatTable& table, std::FILE* file) {
+  TextWriter out(file);
+  out.text("container");
+  for (const StatColumn& column : table.columns) out.text("," + column.name);
+  out.character('\n');
+  for (const StatRow& row : table.rows) {
+    out.text(csv_cell(printable(row.container)));
+    for (std::size_t i = 0; i < table.columns.size(); i++) {
+      out.character(',');
+      if (const auto& value = table.at(row, i)) out.number(*value, "max");
+    }
+    out.character('\n');
+  }
 }
 
 nlohmann::ordered_json stat_json(const StatTable& table) {
@@ -151,9 +193,9 @@ nlohmann::ordered_json stat_json(const StatTable& table) {
   for (const StatRow& row : table.rows) {
     nlohmann::ordered_json one;
     one["container"] = row.container;
-    for (std::size_t i = 0; i < row.values.size(); i++)
-      if (row.values[i])
-        one[table.columns[i].subsystem->name][table.columns[i].key] = to_json(*row.values[i]);
+    for (std::size_t i = 0; i < table.columns.size(); i++)
+      if (const auto& value = table.at(row, i))
+        one[table.columns[i].subsystem->name][table.columns[i].key] = to_json(*value);
     json.push_back(one);
   }
   return json;

@@ -1,6 +1,7 @@
 /* What `stat` shows: columns that the subsystems' tables give, a row for each container. */
 #pragma once
 
+#include <cstdio>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -23,13 +24,20 @@ struct StatColumn {
 };
 
 struct StatRow {
-  std::string container;                            /* address */
-  std::vector<std::optional<std::uint64_t>> values; /* by column; none: has no such figure */
+  std::string container; /* address */
+  std::size_t values;    /* where they begin in the table's */
 };
 
+/* All values in one piece: there may be a row for each of 65,536 containers. */
 struct StatTable {
   std::vector<StatColumn> columns;
   std::vector<StatRow> rows;
+  std::vector<std::optional<std::uint64_t>> values;
+
+  /* None: the container has no such figure. */
+  const std::optional<std::uint64_t>& at(const StatRow& row, std::size_t column) const {
+    return values[row.values + column];
+  }
 };
 
 /* Columns of the subsystems that are bound to the hierarchies of `slots`. */
@@ -38,10 +46,11 @@ Result<StatTable> make_stat(const State& state, const Meters& meters,
 /* By a column's name or title, the largest first; or by "container". EINVAL names the columns. */
 Result<void> sort_stat(StatTable& table, const std::string& column);
 
-/* Lines of text, the headings first, for people (units as people like them) or for programs. */
-std::vector<std::vector<std::string>> stat_cells(const StatTable& table, bool for_people);
+/* Lines of cells for people, the headings first, in units as people like them. */
+std::vector<std::vector<std::string>> stat_cells(const StatTable& table);
+void write_csv(const StatTable& table, std::FILE* file);
 nlohmann::ordered_json stat_json(const StatTable& table);
 /* The OpenMetrics text format, without rates: whoever collects it makes his own. */
-std::string stat_openmetrics(const StatTable& table);
+void write_openmetrics(const StatTable& table, std::FILE* file);
 
 }  // namespace ctnbpf::cli

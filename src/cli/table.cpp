@@ -9,13 +9,7 @@ namespace {
 
 std::string csv_line(const std::vector<std::string>& cells) {
   std::string out;
-  for (std::size_t i = 0; i < cells.size(); i++) {
-    std::string text = cells[i];
-    bool quote = text.find_first_of(",\"") != std::string::npos;
-    for (std::size_t at = 0; quote && (at = text.find('"', at)) != std::string::npos; at += 2)
-      text.insert(at, 1, '"');
-    out += (i ? "," : "") + (quote ? "\"" + text + "\"" : text);
-  }
+  for (std::size_t i = 0; i < cells.size(); i++) out += (i ? "," : "") + csv_cell(cells[i]);
   return out;
 }
 
@@ -45,6 +39,12 @@ std::string table_text(const Table& table) {
     out += '\n';
   }
   return out;
+}
+
+std::string csv_cell(std::string text) {
+  if (std::none_of(text.begin(), text.end(), [](char c) { return c == ',' || c == '"'; })) return text;
+  for (std::size_t at = 0; (at = text.find('"', at)) != std::string::npos; at += 2) text.insert(at, 1, '"');
+  return '"' + text + '"';
 }
 
 void print_table(const Table& table, bool csv) {

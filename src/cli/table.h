@@ -18,4 +18,7 @@ std::string table_text(const Table& table);
 /* In columns, the first one to the left and the others to the right; or as CSV. */
 void print_table(const Table& table, bool csv);
 
+/* Quoted where it has to be. */
+std::string csv_cell(std::string text);
+
 }  // namespace ctnbpf::cli

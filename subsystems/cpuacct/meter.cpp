@@ -4,6 +4,7 @@
 
 #include <array>
 #include <chrono>
+#include <vector>
 
 #include "cpuacct/sample.h"
 
@@ -41,20 +42,19 @@ class CpuMeter : public Meter {
     before_ = std::move(now_);
     now_.when = Clock::now();
     now_.slots.clear();
+    now_.slots.reserve(state.nodes().size());
     for (Slot slot = 0; slot < state.nodes().size(); slot++)
       now_.slots.push_back({load(state.nodes()[slot].generation), sample.total(slot),
                             sample.total_system(slot), load_percent(sample.last_window(slot))});
     return {};
   }
 
-  std::vector<std::optional<std::uint64_t>> values(Slot slot) const override {
-    if (slot >= now_.slots.size())
-      return std::vector<std::optional<std::uint64_t>>(kColumns.size());
-    const Reading::Of& own = now_.slots[slot];
+  void values(Slot slot, std::span<std::optional<std::uint64_t>> out) const override {
+    if (slot >= now_.slots.size()) return;
+    out[0] = now_.slots[slot].used;
+    out[1] = percent(slot);
     /* Windows of the machine's own tasks are not kept. */
-    std::optional<std::uint64_t> load;
-    if (slot >= CTN_MAX_HIER) load = own.load;
-    return {own.used, percent(slot), load};
+    if (slot >= CTN_MAX_HIER) out[2] = now_.slots[slot].load;
   }
 
   std::string cell(Slot slot) const override {

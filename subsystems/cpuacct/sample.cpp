@@ -159,9 +159,16 @@ cpuacct_cell Sample::cell(Slot slot, std::uint32_t cpu) const {
   return cell;
 }
 
+/* Most containers have not been on most CPUs. */
+bool Sample::never_ran(Slot slot, std::uint32_t cpu) const {
+  const cpuacct_cell& shared = cells_[std::size_t{slot} * cpus() + cpu];
+  return load(shared.usage) == 0 && looks_[cpu].slot != slot;
+}
+
 cpuacct_cell Sample::sum(Slot slot) const {
   cpuacct_cell sum = {};
   for (std::uint32_t cpu = 0; cpu < cpus(); cpu++) {
+    if (never_ran(slot, cpu)) continue;
     cpuacct_cell one = cell(slot, cpu);
     sum.usage += one.usage;
     sum.wait += one.wait;

@@ -36,6 +36,7 @@ class Sample {
  private:
   explicit Sample(const State& state) : state_(&state) {}
   std::uint64_t folded(Slot slot) const;
+  bool never_ran(Slot slot, std::uint32_t cpu) const;
 
   struct Total {
     std::uint64_t usage = 0;

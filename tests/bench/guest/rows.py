@@ -86,7 +86,8 @@ def read_all(rounds):
         run("cgroup_bench", "make", group.parent(), MANY)
         for number in range(rounds):
             command("read", "cgroup", number, "cgroup_bench", "read", group.path, MANY)
-            command("read", "ctnbpf", number, "ctnbpf", "stat", "b:/present", "-r", "--format", "csv")
+            command("read", "ctnbpf", number, "ctnbpf", "stat", "b:/present", "-r", "--format", "openmetrics")
+            command("read", "csv", number, "ctnbpf", "stat", "b:/present", "-r", "--format", "csv")
         run("cgroup_bench", "remove", group.path, MANY)
 
 
