@@ -50,39 +50,42 @@ int open_one(int kind, int* second) {
   }
 }
 
+/* A message of one byte with room for one descriptor beside it. */
+struct Parcel {
+  Parcel() {
+    message.msg_iov = &data;
+    message.msg_iovlen = 1;
+    message.msg_control = room;
+    message.msg_controllen = sizeof(room);
+  }
+  Parcel(const Parcel&) = delete;
+  Parcel& operator=(const Parcel&) = delete;
+
+  char byte = 0;
+  iovec data = {.iov_base = &byte, .iov_len = 1};
+  alignas(cmsghdr) char room[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message = {};
+};
+
 /* Without waiting: what does not go is closed by its opener, what does not come is not there. */
 void pass(int channel, int fd) {
-  char byte = 0;
-  alignas(cmsghdr) char room[CMSG_SPACE(sizeof(int))] = {};
-  iovec data = {.iov_base = &byte, .iov_len = 1};
-  msghdr message = {};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = room;
-  message.msg_controllen = sizeof(room);
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  Parcel parcel;
+  cmsghdr* header = CMSG_FIRSTHDR(&parcel.message);
   header->cmsg_level = SOL_SOCKET;
   header->cmsg_type = SCM_RIGHTS;
   header->cmsg_len = CMSG_LEN(sizeof(int));
   std::memcpy(CMSG_DATA(header), &fd, sizeof(fd));
-  sendmsg(channel, &message, MSG_DONTWAIT);
+  sendmsg(channel, &parcel.message, MSG_DONTWAIT);
 }
 
 void take(int channel) {
-  char byte = 0;
-  alignas(cmsghdr) char room[CMSG_SPACE(sizeof(int))] = {};
-  iovec data = {.iov_base = &byte, .iov_len = 1};
-  msghdr message = {};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = room;
-  message.msg_controllen = sizeof(room);
-  while (recvmsg(channel, &message, MSG_DONTWAIT) > 0) {
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
+  for (;;) {
+    Parcel parcel;
+    if (recvmsg(channel, &parcel.message, MSG_DONTWAIT) <= 0) return;
+    cmsghdr* header = CMSG_FIRSTHDR(&parcel.message);
     int fd = -1;
     if (header != nullptr) std::memcpy(&fd, CMSG_DATA(header), sizeof(fd));
     if (fd >= 0) close(fd);
-    message.msg_controllen = sizeof(room);
   }
 }
 
