@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
@@ -61,17 +60,18 @@ Result<void> begin_move(const Writer& writer, Slot slot, pid_t tgid, bool chosen
 Result<MovePass> move_pass(const Pins& pins, pid_t tid, Origins& origins) {
   CTN_ASSIGN(auto reports, run_iterator_as<ctn_move_report>(pins, "i_move", tid));
   MovePass pass;
-  std::set<std::uint32_t> there; /* a task may be shown twice: see i_move */
+  std::uint32_t last = 0; /* ascending by tid; a task may be shown twice in a row: see i_move */
   for (const ctn_move_report& report : reports) {
     if (report.result == CTN_MOVED || report.result == CTN_MOVE_SAME) {
-      there.insert(report.tid);
-      origins.emplace(report.tid, report.from); /* a later pass finds it here already */
+      pass.there += report.tid != last;
+      last = report.tid;
+      /* A later pass finds it here already. */
+      origins.emplace_hint(origins.end(), report.tid, report.from);
     }
     pass.moved += report.result == CTN_MOVED;
     pass.newborn += report.result == CTN_MOVE_NEW;
     pass.full = pass.full || report.result == CTN_MOVE_FULL;
   }
-  pass.there = there.size();
   return pass;
 }
 
