@@ -15,6 +15,7 @@ def main():
     world.prepare()
     for name in names:
         world.note(name)
+        world.settle()
         run[name](rounds)
 
 
