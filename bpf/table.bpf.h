@@ -25,11 +25,13 @@
   const volatile __u32 name##_bucket_bits = 4 /* log2 of the number of buckets */
 
 /* The verifier forbids arithmetic on a typed pointer. A 32-bit move of it is a plain number, and
- * its low half is enough to choose buckets; keys are compared whole. */
+ * its low half is enough to choose buckets; keys are compared whole. Of the product the upper half: the
+ * lower bits of the lower one depend on the lower bits of the address alone, which alignment makes zero,
+ * and then all objects with one home bucket would have the same second one. */
 static __always_inline __u32 address_hash(const void *object) {
   __u32 low;
   asm volatile("%0 = %1" : "=w"(low) : "w"((__u32)(unsigned long)object));
-  return low * 0x9e3779b1U;
+  return (low * 0x9e3779b97f4a7c15ULL) >> 32;
 }
 
 static __always_inline __u32 home_bucket(__u32 hash, __u32 bits) { return hash >> (32 - bits); }

@@ -40,7 +40,8 @@ std::vector<std::uint32_t> ObjectTable::wrong_counts() const {
     for (const __u64& word : buckets[b].key) {
       std::uint64_t key = load(word);
       if (key == 0) continue;
-      std::size_t home = (static_cast<std::uint32_t>(key) * 0x9e3779b1U) >> (32 - bits);
+      std::uint64_t hash = ((key & 0xffffffff) * 0x9e3779b97f4a7c15ULL) >> 32;
+      std::size_t home = hash >> (32 - bits);
       off[home * 2]++;
       if (home != b) off[home * 2 + 1]++;
     }
