@@ -35,7 +35,7 @@ void PlacementTest::TearDown() {
   ::umount(root_.c_str());
   ::rmdir(root_.c_str());
   if (had_v2_) { /* the controller goes back some time later */
-    EXPECT_TRUE(eventually(group_driver));
+    EXPECT_TRUE(eventually(group_driver, std::chrono::seconds(120)));
   }
 }
 
