@@ -1,9 +1,6 @@
 #include "placement/place.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <array>
 #include <map>
 #include <set>
 
@@ -12,70 +9,6 @@
 #include "walk.h"
 
 namespace ctnbpf {
-namespace {
-
-constexpr std::uint32_t kGroupDrivers = PLACE_CGROUP2 | PLACE_CGROUP1;
-constexpr std::array kKinds = {&kCpus, &kNodes};
-
-std::uint32_t hierarchy_of(const State& state, const PlaceKind& kind) {
-  std::uint8_t bound = load(state.core().bound[kind.id]);
-  return bound == 0 ? std::uint32_t{CTN_MAX_HIER} : bound - 1U;
-}
-
-}  // namespace
-
-std::uint32_t Placing::driver() const {
-  std::uint32_t both = (cpus.confined ? cpus.driver : 0) | (mems.confined ? mems.driver : 0);
-  return (both & PLACE_CGROUP2) != 0 ? std::uint32_t{PLACE_CGROUP2} : both;
-}
-
-bool Placing::automatic() const {
-  return (!cpus.confined || cpus.automatic) && (!mems.confined || mems.automatic);
-}
-
-Result<Placer> Placer::open(const State& state) {
-  Placer placer;
-  for (auto [kind, half] : {std::pair{&kCpus, &placer.cpus_}, {&kNodes, &placer.mems_}}) {
-    half->hierarchy = hierarchy_of(state, *kind);
-    if (half->hierarchy == CTN_MAX_HIER) continue;
-    CTN_ASSIGN(half->sets, Sets::open(state, *kind));
-  }
-  return placer;
-}
-
-std::uint32_t Placer::hierarchy(const PlaceKind& kind) const {
-  return (&kind == &kCpus ? cpus_ : mems_).hierarchy;
-}
-
-Placing::Side Placer::side(const Half& half, Slot slot) const {
-  Placing::Side side;
-  if (!half.sets || slot < CTN_MAX_HIER || !half.sets->confined(slot)) return side;
-  side.confined = true;
-  side.set = half.sets->in_force(slot);
-  side.by = half.sets->provider(slot);
-  side.driver = half.sets->flags(half.hierarchy) & kGroupDrivers;
-  side.automatic = (half.sets->flags(half.hierarchy) & PLACE_AUTO) != 0;
-  side.migrate = (half.sets->flags(slot) & PLACE_MIGRATE) != 0;
-  return side;
-}
-
-Placing Placer::at(Slot cpus, Slot mems) const { return {side(cpus_, cpus), side(mems_, mems)}; }
-
-Placing Placer::of(const ctn_walk_task& task) const {
-  auto slot = [&](const Half& half) {
-    return half.hierarchy == CTN_MAX_HIER ? 0 : container_of(task, half.hierarchy);
-  };
-  return at(slot(cpus_), slot(mems_));
-}
-
-/* A slot names a container for as long as the group can have a task in it: a group is removed with it. */
-std::string Placing::group() const {
-  std::string name;
-  if (cpus.confined) name += fmt::format("cpus-{}", cpus.by);
-  if (mems.confined) name += fmt::format("{}mems-{}{}", name.empty() ? "" : "-", mems.by, mems.migrate ? "m" : "");
-  return name;
-}
-
 namespace placement {
 
 IndexSet everything() { return IndexSet(std::vector<std::uint64_t>(place_words(), ~std::uint64_t{0})); }
@@ -262,16 +195,6 @@ std::vector<bool> bring_up_to_date(Writer& writer, WritableSets& sets, Slot top)
   return changed;
 }
 
-/* Do the tasks of any hierarchy use groups? */
-bool uses_groups(const State& state) {
-  for (const PlaceKind* kind : kKinds) {
-    std::uint32_t hierarchy = hierarchy_of(state, *kind);
-    if (hierarchy == CTN_MAX_HIER) continue;
-    if (auto sets = Sets::open(state, *kind); sets && (sets->flags(hierarchy) & kGroupDrivers) != 0) return true;
-  }
-  return false;
-}
-
 /* The tasks of these containers are placed. */
 Result<void> settled(Writer& writer, const PlaceKind& kind, const std::vector<bool>& changed) {
   CTN_ASSIGN(WritableSets sets, WritableSets::open(writer, kind));
@@ -292,15 +215,6 @@ Result<void> finish(Writer& writer) {
     sets.set_group(hierarchy, groups ? groups->top_inode() : 0);
   }
   return {};
-}
-
-void remove_unused() {
-  for (Groups::Version version : {Groups::Version::kV2, Groups::Version::kV1}) {
-    auto groups = Groups::open(version);
-    if (!groups) continue;
-    for (const std::string& group : groups->all()) (void)groups->remove(group);
-    groups->remove_top();
-  }
 }
 
 }  // namespace
@@ -423,65 +337,6 @@ Result<void> refresh(Writer& writer, bool interrupted) {
     CTN_TRY(place_noted(writer));
   }
   return finish(writer);
-}
-
-Result<std::vector<std::string>> check(const State& state) {
-  std::vector<std::string> found;
-  CTN_ASSIGN(Placer placer, Placer::open(state));
-  CTN_ASSIGN(auto tasks, walk_tasks(state.pins()));
-  auto v2 = Groups::open(Groups::Version::kV2);
-  auto v1 = Groups::open(Groups::Version::kV1);
-  std::set<std::string> wanted;
-  for (const ctn_walk_task& task : tasks) {
-    if (has_exited(task)) continue;
-    Placing to = placer.of(task);
-    if (!to.confined()) continue;
-    auto tid = static_cast<pid_t>(task.tid);
-    const auto& groups = to.driver() == PLACE_CGROUP1 ? v1 : v2;
-    if (to.driver() != 0 && groups) {
-      wanted.insert(to.group());
-      auto group = groups->group_of(tid);
-      if (group && *group != to.group())
-        found.push_back(fmt::format("task {} is in group '{}' of ours, and belongs in '{}'", tid, *group, to.group()));
-      if (group == to.group() && to.cpus.confined && groups->cpus(*group) != to.cpus.set.to_string())
-        found.push_back(fmt::format("group '{}' has CPUs '{}', its container makes it '{}'", *group,
-                                    groups->cpus(*group), to.cpus.set.to_string()));
-      std::string mems = (to.mems.set & kNodes.online()).to_string();
-      if (group == to.group() && to.mems.confined && groups->mems(*group) != mems)
-        found.push_back(fmt::format("group '{}' has nodes '{}', its container makes it '{}'", *group,
-                                    groups->mems(*group), mems));
-      if (group) continue;
-    }
-    if (!to.cpus.confined) continue;
-    IndexSet mask = affinity::mask_of_thread(tid);
-    if (!mask.within(to.cpus.set))
-      found.push_back(fmt::format("task {} may run on CPUs '{}', its container has '{}'", tid, mask.to_string(),
-                                  to.cpus.set.to_string()));
-  }
-  for (const auto* groups : {&v2, &v1})
-    if (*groups)
-      for (const std::string& group : (*groups)->all()) {
-        if (wanted.contains(group)) continue;
-        std::vector<pid_t> inside = (*groups)->threads(group);
-        if (!inside.empty())
-          found.push_back(fmt::format("group '{}' has task {}, which is in no container of its", group, inside[0]));
-      }
-  return found;
-}
-
-Result<std::vector<std::string>> repair(Writer& writer) {
-  CTN_ASSIGN(auto before, check(writer));
-  CTN_TRY(refresh(writer, true));
-  prune(writer);
-  CTN_ASSIGN(auto after, check(writer));
-  std::vector<std::string> mended;
-  for (const std::string& one : before)
-    if (std::find(after.begin(), after.end(), one) == after.end()) mended.push_back("placed again: " + one);
-  return mended;
-}
-
-void prune(const State& state) {
-  if (uses_groups(state)) remove_unused();
 }
 
 Result<void> release(Writer& writer) {

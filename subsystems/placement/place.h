@@ -14,50 +14,9 @@
 #include "ctnbpf/membership.h"
 #include "ctnbpf/subsystem.h"
 #include "placement/groups.h"
-#include "placement/sets.h"
+#include "placement/placer.h"
 
 namespace ctnbpf {
-
-/* Where a task belongs. */
-struct Placing {
-  struct Side {
-    bool confined = false; /* else anything goes */
-    IndexSet set;          /* in force */
-    Slot by = 0;           /* the container whose list it is */
-    std::uint32_t driver = 0; /* PLACE_CGROUP2, PLACE_CGROUP1, or 0: affinity */
-    bool automatic = false;
-    bool migrate = false;
-  };
-  Side cpus;
-  Side mems;
-
-  bool confined() const { return cpus.confined || mems.confined; }
-  /* That of the side that confines; groups if the two differ. */
-  std::uint32_t driver() const;
-  /* Was it chosen by us? Then what a group cannot do is left to affinity. */
-  bool automatic() const;
-  /* Name of the pair's group; empty if nothing is confined. */
-  std::string group() const;
-};
-
-/* The pair of a task, from the sets in force. */
-class Placer {
- public:
-  static Result<Placer> open(const State& state);
-  Placing of(const ctn_walk_task& task) const;
-  Placing at(Slot cpus, Slot mems) const; /* 0: in a root */
-  /* The hierarchy a kind is bound to, or CTN_MAX_HIER. */
-  std::uint32_t hierarchy(const PlaceKind& kind) const;
-
- private:
-  struct Half {
-    std::uint32_t hierarchy = CTN_MAX_HIER;
-    std::optional<Sets> sets;
-  };
-  Placing::Side side(const Half& half, Slot slot) const;
-  Half cpus_;
-  Half mems_;
-};
 
 namespace placement {
 
@@ -79,6 +38,8 @@ Result<void> refresh(Writer& writer, bool interrupted);
 Result<std::vector<std::string>> check(const State& state);
 Result<std::vector<std::string>> repair(Writer& writer);
 
+/* Do the tasks of any hierarchy use groups? */
+bool uses_groups(const State& state);
 /* Removes groups nobody is in any more. */
 void prune(const State& state);
 /* The end: all tasks may use everything again, all groups go. */
