@@ -25,20 +25,16 @@
   const volatile __u32 name##_bucket_bits = 4 /* log2 of the number of buckets */
 
 /* The verifier forbids arithmetic on a typed pointer. A 32-bit move of it is a plain number, and
- * its low half is enough to choose buckets; keys are compared whole. Of the product the upper half: the
- * lower bits of the lower one depend on the lower bits of the address alone, which alignment makes zero,
- * and then all objects with one home bucket would have the same second one. */
+ * its low half is enough to choose buckets; keys are compared whole. */
 static __always_inline __u32 address_hash(const void *object) {
   __u32 low;
   asm volatile("%0 = %1" : "=w"(low) : "w"((__u32)(unsigned long)object));
-  return (low * 0x9e3779b97f4a7c15ULL) >> 32;
+  return ctn_address_hash(low);
 }
-
-static __always_inline __u32 home_bucket(__u32 hash, __u32 bits) { return hash >> (32 - bits); }
 
 static __always_inline __u32 second_bucket(__u32 hash, __u32 bits) {
   __u32 mask = (1U << bits) - 1;
-  return (home_bucket(hash, bits) ^ (((hash & 0xffff) << 1) | 1)) & mask;
+  return (ctn_home_bucket(hash, bits) ^ (((hash & 0xffff) << 1) | 1)) & mask;
 }
 
 /* Place of `object` in the bucket, or -1. */
@@ -73,7 +69,7 @@ struct table_place {
  * (table_find_in), so that it saves no registers for it. */
 static __always_inline struct ctn_bucket *table_home(void *buckets, __u32 bits,
                                                      const void *object) {
-  __u32 number = home_bucket(address_hash(object), bits);
+  __u32 number = ctn_home_bucket(address_hash(object), bits);
   struct ctn_bucket *home = bpf_map_lookup_elem(buckets, &number);
   return home && *(volatile __u32 *)&home->home ? home : NULL;
 }
@@ -85,7 +81,7 @@ static __always_inline struct table_place table_find_in(void *buckets, __u32 bit
   struct table_place at = {.home = home, .bucket = home, .record = NO_RECORD};
   if (!home) return at;
   __u32 hash = address_hash(object);
-  __u32 number = home_bucket(hash, bits);
+  __u32 number = ctn_home_bucket(hash, bits);
   at.place = bucket_find(home, object);
   if (at.place < 0) {
     if (!*(volatile __u32 *)&at.home->spilled) return at;
@@ -113,7 +109,7 @@ static __always_inline struct table_place table_find(void *buckets, __u32 bits,
  * buckets are full. */
 static __always_inline __u32 table_insert(void *buckets, __u32 bits, const void *object) {
   __u32 hash = address_hash(object);
-  __u32 home = home_bucket(hash, bits), second = second_bucket(hash, bits);
+  __u32 home = ctn_home_bucket(hash, bits), second = second_bucket(hash, bits);
   struct ctn_bucket *bucket = bpf_map_lookup_elem(buckets, &home);
   if (!bucket) return NO_RECORD;
   /* Before the key, so that a look-up which could find the key does not stop at the count. */

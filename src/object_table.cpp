@@ -30,18 +30,16 @@ bool ObjectTable::any_key(const ctn_bucket& bucket) {
                      [](const __u64& key) { return load(key) != 0; });
 }
 
-/* As address_hash() and home_bucket() of bpf/table.bpf.h do it. A key is in its home or in the second
- * bucket, which it is follows from where it lies. */
+/* A key is in its home or in the second bucket; which it is follows from where it lies. */
 std::vector<std::uint32_t> ObjectTable::wrong_counts() const {
   auto buckets = buckets_.as<ctn_bucket>();
   std::vector<std::uint32_t> off(buckets.size() * 2);
-  int bits = std::countr_zero(buckets.size());
+  auto bits = static_cast<__u32>(std::countr_zero(buckets.size()));
   for (std::size_t b = 0; b < buckets.size(); b++)
     for (const __u64& word : buckets[b].key) {
       std::uint64_t key = load(word);
       if (key == 0) continue;
-      std::uint64_t hash = ((key & 0xffffffff) * 0x9e3779b97f4a7c15ULL) >> 32;
-      std::size_t home = hash >> (32 - bits);
+      std::size_t home = ctn_home_bucket(ctn_address_hash(static_cast<__u32>(key)), bits);
       off[home * 2]++;
       if (home != b) off[home * 2 + 1]++;
     }

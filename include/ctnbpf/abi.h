@@ -198,6 +198,18 @@ struct ctn_bucket {
   __u64 key[CTN_BUCKET_KEYS];
 };
 
+/* What chooses the buckets of an object, from the low half of its address. Of the product the upper half:
+ * the lower bits of the lower one depend on the lower bits of the address alone, which alignment makes
+ * zero, and then all objects with one home bucket would have the same second one. */
+static inline __attribute__((always_inline)) __u32 ctn_address_hash(__u32 low) {
+  return (__u32)((low * 0x9e3779b97f4a7c15ULL) >> 32);
+}
+
+/* The home bucket is the upper `bits` bits of the hash. */
+static inline __attribute__((always_inline)) __u32 ctn_home_bucket(__u32 hash, __u32 bits) {
+  return hash >> (32 - bits);
+}
+
 /* Set in a slot word once the task has left that container by exiting. */
 #define CTN_EXITED (1U << 31)
 
