@@ -16,7 +16,12 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "descriptors.h"
+
 namespace {
+
+using ctnbpf::test::receive_fd;
+using ctnbpf::test::send_fd;
 
 constexpr int kWorkers = 8;
 
@@ -50,43 +55,11 @@ int open_one(int kind, int* second) {
   }
 }
 
-/* A message of one byte with room for one descriptor beside it. */
-struct Parcel {
-  Parcel() {
-    message.msg_iov = &data;
-    message.msg_iovlen = 1;
-    message.msg_control = room;
-    message.msg_controllen = sizeof(room);
-  }
-  Parcel(const Parcel&) = delete;
-  Parcel& operator=(const Parcel&) = delete;
-
-  char byte = 0;
-  iovec data = {.iov_base = &byte, .iov_len = 1};
-  alignas(cmsghdr) char room[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message = {};
-};
-
 /* Without waiting: what does not go is closed by its opener, what does not come is not there. */
-void pass(int channel, int fd) {
-  Parcel parcel;
-  cmsghdr* header = CMSG_FIRSTHDR(&parcel.message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof(int));
-  std::memcpy(CMSG_DATA(header), &fd, sizeof(fd));
-  sendmsg(channel, &parcel.message, MSG_DONTWAIT);
-}
+void pass(int channel, int fd) { send_fd(channel, fd, MSG_DONTWAIT); }
 
 void take(int channel) {
-  for (;;) {
-    Parcel parcel;
-    if (recvmsg(channel, &parcel.message, MSG_DONTWAIT) <= 0) return;
-    cmsghdr* header = CMSG_FIRSTHDR(&parcel.message);
-    int fd = -1;
-    if (header != nullptr) std::memcpy(&fd, CMSG_DATA(header), sizeof(fd));
-    if (fd >= 0) close(fd);
-  }
+  for (int fd = -1; (fd = receive_fd(channel, MSG_DONTWAIT)) >= 0;) close(fd);
 }
 
 void open_many(int count, int channel) {
