@@ -95,6 +95,23 @@ std::pair<std::size_t, Result<void>> tell(Writer& writer, Slot slot, std::span<c
   return {subsystems.size(), {}};
 }
 
+/* The tasks go back where they were, and those of `subsystems` that were told are told of that. */
+Result<void> take_back(Writer& writer, Slot slot, std::span<const Subsystem* const> subsystems,
+                       const Origins& origins) {
+  std::map<Slot, std::vector<Arrival>> back;
+  for (const auto& [tid, from] : origins)
+    if (from != slot) back[from].push_back({static_cast<pid_t>(tid), slot});
+  for (const auto& [from, its] : back) {
+    CTN_TRY(begin_move(writer, from, 0, false));
+    for (const Arrival& one : its) {
+      Origins ignored;
+      (void)move_pass(writer.pins(), one.tid, ignored); /* it may have exited */
+    }
+    (void)tell(writer, from, subsystems, its);
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<void> tell_subsystems(Writer& writer, Slot slot, Origins origins) {
@@ -105,25 +122,9 @@ Result<void> tell_subsystems(Writer& writer, Slot slot, Origins origins) {
     if (auto found = noted.find(tid); found != noted.end()) from = found->second;
   std::vector<const Subsystem*> all = bound_subsystems(writer, hierarchy);
   std::vector<Arrival> tasks;
-  std::map<Slot, std::vector<Arrival>> back;
-  for (const auto& [number, from] : origins) {
-    auto tid = static_cast<pid_t>(number);
-    tasks.push_back({tid, from});
-    if (from != slot) back[from].push_back({tid, slot});
-  }
+  for (const auto& [tid, from] : origins) tasks.push_back({static_cast<pid_t>(tid), from});
   auto [told, done] = tell(writer, slot, all, tasks);
-  if (done) {
-    forget_moves(writer, hierarchy, origins);
-    return done;
-  }
-  for (const auto& [from, its] : back) {
-    CTN_TRY(begin_move(writer, from, 0, false));
-    for (const Arrival& one : its) {
-      Origins ignored;
-      (void)move_pass(writer.pins(), one.tid, ignored); /* it may have exited */
-    }
-    (void)tell(writer, from, std::span(all).first(told + 1), its);
-  }
+  if (!done) CTN_TRY(take_back(writer, slot, std::span(all).first(told + 1), origins));
   forget_moves(writer, hierarchy, origins);
   return done;
 }
