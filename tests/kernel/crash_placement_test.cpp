@@ -28,6 +28,22 @@ std::vector<Scenario> scenarios_under(const char* driver) {
   /* The stores are the same under both. */
   Steps steps = group ? Steps::kSystemCalls : Steps::kAll;
   std::string all = kCpus.online().to_string();
+  const Scenario out = {.name = "attach_out_of_a_set",
+                        .before = {{"create", "default:/w", "-s", "cpuset.cpus=1"}},
+                        .command = {"attach", "default:/", "PID"},
+                        .after = kRemoveW,
+                        .task_in = "default:/w",
+                        .task_to = "default:/",
+                        .fate = Fate::kMoves,
+                        .steps = steps,
+                        .driver = driver,
+                        .where = cpus_of,
+                        .at_first = "1",
+                        .at_last = all};
+  Scenario tree_out = out;
+  tree_out.name = "attach_tree_out_of_a_set";
+  tree_out.command = {"attach", "--tree", "default:/", "PID"};
+  tree_out.repeats = true;
   return {
       {.name = "set_cpus",
        .before = {{"create", "default:/w", "-s", "cpuset.cpus=0"}},
@@ -62,31 +78,8 @@ std::vector<Scenario> scenarios_under(const char* driver) {
        .where = cpus_of,
        .at_first = all,
        .at_last = "1"},
-      {.name = "attach_out_of_a_set",
-       .before = {{"create", "default:/w", "-s", "cpuset.cpus=1"}},
-       .command = {"attach", "default:/", "PID"},
-       .after = kRemoveW,
-       .task_in = "default:/w",
-       .task_to = "default:/",
-       .fate = Fate::kMoves,
-       .steps = steps,
-       .driver = driver,
-       .where = cpus_of,
-       .at_first = "1",
-       .at_last = all},
-      {.name = "attach_tree_out_of_a_set",
-       .before = {{"create", "default:/w", "-s", "cpuset.cpus=1"}},
-       .command = {"attach", "--tree", "default:/", "PID"},
-       .after = kRemoveW,
-       .task_in = "default:/w",
-       .task_to = "default:/",
-       .fate = Fate::kMoves,
-       .steps = steps,
-       .repeats = true,
-       .driver = driver,
-       .where = cpus_of,
-       .at_first = "1",
-       .at_last = all},
+      out,
+      tree_out,
   };
 }
 

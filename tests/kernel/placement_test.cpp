@@ -153,7 +153,7 @@ TEST_P(EachDriver, RemovedAndDestroyedLeaveNothing) {
     Background task = start_in("p:/a", [] { return ::pause(); });
     EXPECT_EQ(std::filesystem::exists(top_group()), std::string(GetParam()) != "affinity");
   }
-  remove("p:/a");
+  remove_once_free("p:/a");
   EXPECT_FALSE(std::filesystem::exists(top_group()));
 }
 

@@ -77,7 +77,7 @@ void PlacementTest::destroy(const std::string& one, const std::string& other) {
   }
 }
 
-void PlacementTest::remove(const std::string& address) {
+void PlacementTest::remove_once_free(const std::string& address) {
   EXPECT_TRUE(eventually([&] {
     auto writer = Writer::open(pins());
     return writer && tree::remove(*writer, *tree::find(*writer, address), false);

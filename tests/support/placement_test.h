@@ -24,7 +24,7 @@ class PlacementTest : public KernelTest {
   void use_driver(const std::string& driver);
   void take_all_down();
   void destroy(const std::string& one, const std::string& other);
-  void remove(const std::string& address);
+  void remove_once_free(const std::string& address);
 
   std::string text(const std::string& address, const std::string& attribute) const;
   /* 0, or the errno of setting these together. */
