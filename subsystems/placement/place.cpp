@@ -8,8 +8,7 @@
 #include "placement/affinity.h"
 #include "walk.h"
 
-namespace ctnbpf {
-namespace placement {
+namespace ctnbpf::placement {
 
 IndexSet everything() { return IndexSet(std::vector<std::uint64_t>(place_words(), ~std::uint64_t{0})); }
 
@@ -357,5 +356,4 @@ Result<void> release(Writer& writer) {
   return done;
 }
 
-}  // namespace placement
-}  // namespace ctnbpf
+}  // namespace ctnbpf::placement

@@ -16,9 +16,7 @@
 #include "placement/groups.h"
 #include "placement/placer.h"
 
-namespace ctnbpf {
-
-namespace placement {
+namespace ctnbpf::placement {
 
 /* What is in force where nothing confines: no mask is outside of it. */
 IndexSet everything();
@@ -45,5 +43,4 @@ void prune(const State& state);
 /* The end: all tasks may use everything again, all groups go. */
 Result<void> release(Writer& writer);
 
-}  // namespace placement
-}  // namespace ctnbpf
+}  // namespace ctnbpf::placement
