@@ -146,6 +146,7 @@ TEST_F(Interface, BindingIsDoneByAllOrNone) {
 }
 
 TEST_F(Interface, CreationIsDoneByAllOrNone) {
+  detach_unused_hooks();
   rig::refuse.create = true;
   auto refused = try_create("default:/", "a");
   ASSERT_FALSE(refused.has_value());
@@ -376,6 +377,7 @@ TEST_F(Interface, TheLastReferenceReleases) {
 
 /* What is bound to a hierarchy that nobody uses attaches nothing. */
 TEST_F(Interface, UnusedSubsystemsAttachNothing) {
+  detach_unused_hooks();
   auto linked = [&](const char* program) { return std::filesystem::exists(pins().link(program)); };
   destroy_default();
   make_hierarchy("tasks", {"numtasks"});
