@@ -27,6 +27,10 @@ void PlacementTest::need_refusals() {
     CTN_SKIP("no hook here refuses a member's own mask");
 }
 
+bool PlacementTest::mount_v1() const {
+  return ::mount("cpuset", root_.c_str(), "cgroup", 0, "cpuset") == 0;
+}
+
 bool PlacementTest::group_driver() { return Groups::available(Groups::Version::kV2); }
 
 void PlacementTest::TearDown() {
@@ -39,7 +43,7 @@ void PlacementTest::TearDown() {
   bool back = !had_v2_;
   for (int i = 0; i < kTries && !back; i++) {
     back = eventually(group_driver, std::chrono::seconds(4));
-    if (!back && ::mount("cpuset", root_.c_str(), "cgroup", 0, "cpuset") == 0) ::umount(root_.c_str());
+    if (!back && mount_v1()) ::umount(root_.c_str());
   }
   EXPECT_TRUE(back);
   ::rmdir(root_.c_str());
@@ -50,7 +54,13 @@ void PlacementTest::use_driver(const std::string& driver) {
     had_v2_ = group_driver();
     root_ = "/run/ctnbpf-test-cpuset";
     ::mkdir(root_.c_str(), 0700);
-    if (::mount("cpuset", root_.c_str(), "cgroup", 0, "cpuset") != 0) {
+    /* Busy until groups of v2 that were removed are freed. */
+    int failed = 0;
+    (void)eventually([&] {
+      failed = mount_v1() ? 0 : errno;
+      return failed != EBUSY;
+    });
+    if (failed != 0) {
       ::rmdir(root_.c_str());
       root_ = "/sys/fs/cgroup";
       GTEST_SKIP() << "the cpuset controller of cgroup v1 cannot be mounted";

@@ -43,6 +43,7 @@ class PlacementTest : public KernelTest {
   void leave_change_half_done(const std::string& address, const std::string& list);
 
  private:
+  bool mount_v1() const; /* at root_; errno */
   std::string root_ = "/sys/fs/cgroup"; /* of the cgroup file system in use */
   bool had_v2_ = false; /* the cpuset controller was one of cgroup v2 before the test mounted it */
 };
