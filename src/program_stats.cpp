@@ -5,8 +5,8 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <bit>
 #include <filesystem>
-#include <fstream>
 
 #include "hooks.h"
 
@@ -51,14 +51,42 @@ Result<std::vector<ProgramStats>> program_stats(const Pins& pins, int seconds) {
   return after;
 }
 
+namespace {
+
+/* What the kernel allocates; what it says in fdinfo is not that before 6.4: there the elements of an array
+ * have keys, those of a hash map that is still empty are there, and a ring takes nothing. */
+std::uint64_t bytes_of(const bpf_map_info& info) {
+  constexpr std::uint64_t kPage = 4096;
+  auto whole = [](std::uint64_t bytes, std::uint64_t unit) {
+    return (bytes + unit - 1) / unit * unit;
+  };
+  std::uint64_t entries = info.max_entries;
+  std::uint64_t bytes = 0;
+  switch (info.type) {
+    case BPF_MAP_TYPE_ARRAY: bytes = whole(info.value_size, 8) * entries; break;
+    case BPF_MAP_TYPE_RINGBUF: bytes = entries + 2 * kPage; break;
+    default: { /* hash maps: buckets of 16 bytes, and the elements where they are made beforehand */
+      constexpr std::uint64_t kElement = 48; /* what an element has besides key and value */
+      bytes = 16 * std::bit_ceil(entries);
+      if ((info.map_flags & BPF_F_NO_PREALLOC) == 0)
+        bytes += (kElement + whole(info.key_size, 8) + whole(info.value_size, 8)) * entries;
+    }
+  }
+  return whole(bytes, kPage) + kPage; /* the page of the map itself */
+}
+
+}  // namespace
+
 Result<std::uint64_t> map_memory(const Pins& pins) {
   std::uint64_t sum = 0;
   std::error_code failed;
   for (const auto& entry : std::filesystem::directory_iterator(pins.root() + "/maps", failed)) {
     CTN_ASSIGN(UniqueFd map, pins.open_map(entry.path().filename()));
-    std::ifstream info(fmt::format("/proc/self/fdinfo/{}", map.get()));
-    for (std::string word; info >> word;)
-      if (std::uint64_t bytes = 0; word == "memlock:" && info >> bytes) sum += bytes;
+    bpf_map_info info = {};
+    __u32 size = sizeof(info);
+    if (int err = bpf_obj_get_info_by_fd(map.get(), &info, &size); err != 0)
+      return system_error(-err, "read the properties of a map");
+    sum += bytes_of(info);
   }
   if (failed) return system_error(failed.value(), "list the pinned maps");
   return sum;
