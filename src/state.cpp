@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "ctnbpf/subsystem.h"
 #include "lock.h"
 #include "mapping.h"
@@ -9,6 +11,11 @@
 #include "recover.h"
 
 namespace ctnbpf {
+
+struct State::Mapped {
+  std::string name;
+  Mapping mapping;
+};
 
 State::State() = default;
 State::State(State&&) noexcept = default;
@@ -28,7 +35,7 @@ Result<void> State::load(const Pins& pins, bool writable) {
     return mapped.error();
   }
   core_ = mapped->as<ctn_core>().data();
-  mappings_.emplace("core", std::move(*mapped));
+  mappings_.push_back({"core", std::move(*mapped)});
   if (core_->magic != CTN_MAGIC || core_->layout != CTN_LAYOUT)
     return Error{EPROTO, fmt::format("the pins in {} have layout {}, this ctnbpf knows layout {}: "
                                      "nothing was changed; use the version that made them, or run "
@@ -49,9 +56,9 @@ Result<void> State::load(const Pins& pins, bool writable) {
     return Error{EPROTO, fmt::format("the maps in {} are smaller than they say: run `ctnbpf down "
                                      "--force` and `ctnbpf up`",
                                      pins.root())};
-  mappings_.emplace("nodes", std::move(nodes));
-  mappings_.emplace("infos", std::move(infos));
-  mappings_.emplace("name_index", std::move(index));
+  mappings_.push_back({"nodes", std::move(nodes)});
+  mappings_.push_back({"infos", std::move(infos)});
+  mappings_.push_back({"name_index", std::move(index)});
   return {};
 }
 
@@ -61,21 +68,23 @@ Result<State> State::open(const Pins& pins) {
   return state;
 }
 
-Result<void*> State::map_records(const std::string& map, std::uint32_t value_size,
+Result<void*> State::map_records(std::string_view map, std::uint32_t value_size,
                                  std::uint32_t each) const {
   return map_array(map, value_size, static_cast<std::uint32_t>(nodes_.size() * each));
 }
 
-Result<void*> State::map_array(const std::string& map, std::uint32_t value_size,
+Result<void*> State::map_array(std::string_view map, std::uint32_t value_size,
                                std::uint32_t count) const {
-  auto found = mappings_.find(map);
-  if (found == mappings_.end()) {
-    CTN_ASSIGN(Mapping mapping, Mapping::open(*pins_, map, value_size, count, writable_));
-    if (mapping.size() < count)
-      return Error{EPROTO, fmt::format("map '{}' has fewer than {} records", map, count)};
-    found = mappings_.emplace(map, std::move(mapping)).first;
-  }
-  return static_cast<void*>(found->second.as<char>().data());
+  auto is_it = [&](const Mapped& one) { return one.name == map; };
+  auto found =
+      std::find_if(mappings_.rbegin(), mappings_.rend(), is_it); /* the core's own come first */
+  if (found != mappings_.rend()) return static_cast<void*>(found->mapping.as<char>().data());
+  CTN_ASSIGN(Mapping mapping,
+             Mapping::open(*pins_, std::string(map), value_size, count, writable_));
+  if (mapping.size() < count)
+    return Error{EPROTO, fmt::format("map '{}' has fewer than {} records", map, count)};
+  mappings_.push_back({std::string(map), std::move(mapping)});
+  return static_cast<void*>(mappings_.back().mapping.as<char>().data());
 }
 
 struct Writer::Lock {

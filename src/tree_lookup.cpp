@@ -37,6 +37,18 @@ std::uint64_t first_bytes(const char* name) {
   return be64toh(bytes);
 }
 
+void sort_by_name(const State& state, std::vector<Slot>& slots) {
+  std::vector<Named> named;
+  named.reserve(slots.size());
+  for (Slot slot : slots) named.push_back({first_bytes(state.infos()[slot].name), slot});
+  std::sort(named.begin(), named.end(), [&](const Named& a, const Named& b) {
+    if (a.first != b.first) return a.first < b.first;
+    return raw_name(state, a.slot) < raw_name(state, b.slot);
+  });
+  std::transform(named.begin(), named.end(), slots.begin(),
+                 [](const Named& one) { return one.slot; });
+}
+
 }  // namespace
 
 bool hierarchy_active(const State& state, std::uint32_t hierarchy) {
@@ -137,6 +149,10 @@ std::string name_of(const State& state, Slot slot) {
   return slot < CTN_MAX_HIER || !valid(state, slot) ? "" : std::string(raw_name(state, slot));
 }
 
+void append_name(const State& state, Slot slot, std::string& to) {
+  if (slot >= CTN_MAX_HIER && valid(state, slot)) to += raw_name(state, slot);
+}
+
 std::string path_of(const State& state, Slot slot) {
   std::string path;
   for (int depth = 0; slot >= CTN_MAX_HIER && valid(state, slot) && depth <= CTN_MAX_DEPTH; depth++) {
@@ -151,32 +167,28 @@ std::string address_of(const State& state, Slot slot) {
   return hierarchy_name(state, hierarchy) + ":" + path_of(state, slot);
 }
 
-std::vector<Slot> children(const State& state, Slot parent) {
-  std::vector<Named> found;
+std::vector<Slot> children(const State& state, Slot parent, Order order) {
+  std::vector<Slot> found;
+  found.reserve(std::min<std::size_t>(load(state.nodes()[parent].children), state.nodes().size()));
   Slot at = load(state.nodes()[parent].first_child);
   for (std::size_t steps = 0; at != 0 && valid(state, at) && steps < state.nodes().size(); steps++) {
-    if (load(state.nodes()[at].state) == CTN_ACTIVE && state.nodes()[at].parent == parent)
-      found.push_back({first_bytes(state.infos()[at].name), at});
-    at = load(state.nodes()[at].next_sibling);
+    const ctn_node& node = state.nodes()[at];
+    if (load(node.state) == CTN_ACTIVE && node.parent == parent) found.push_back(at);
+    at = load(node.next_sibling);
   }
-  std::sort(found.begin(), found.end(), [&](const Named& a, const Named& b) {
-    if (a.first != b.first) return a.first < b.first;
-    return raw_name(state, a.slot) < raw_name(state, b.slot);
-  });
-  std::vector<Slot> out;
-  out.reserve(found.size());
-  for (const Named& one : found) out.push_back(one.slot);
-  return out;
+  if (order == Order::kByName) sort_by_name(state, found);
+  return found;
 }
 
-std::vector<Slot> subtree(const State& state, Slot top) {
+std::vector<Slot> subtree(const State& state, Slot top, Order order) {
   std::vector<Slot> out;
   std::vector<Slot> todo{top};
   while (!todo.empty() && out.size() < state.nodes().size()) {
     Slot slot = todo.back();
     todo.pop_back();
     out.push_back(slot);
-    std::vector<Slot> below = children(state, slot);
+    if (load(state.nodes()[slot].first_child) == 0) continue;
+    std::vector<Slot> below = children(state, slot, order);
     todo.insert(todo.end(), below.rbegin(), below.rend());
   }
   return out;

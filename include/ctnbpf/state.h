@@ -9,6 +9,8 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "ctnbpf/abi.h"
 #include "ctnbpf/result.h"
@@ -37,14 +39,14 @@ class State {
   /* A subsystem's array by slot, with `each` records a slot. The span is as long as nodes(), or
    * `each` times that. */
   template <typename T>
-  Result<std::span<const T>> records(const std::string& map, std::uint32_t each = 1) const {
+  Result<std::span<const T>> records(std::string_view map, std::uint32_t each = 1) const {
     CTN_ASSIGN(void* data, map_records(map, sizeof(T), each));
     return std::span<const T>(static_cast<const T*>(data), nodes_.size() * each);
   }
 
   /* An array of another kind, with `count` records. */
   template <typename T>
-  Result<std::span<const T>> array(const std::string& map, std::uint32_t count) const {
+  Result<std::span<const T>> array(std::string_view map, std::uint32_t count) const {
     CTN_ASSIGN(void* data, map_array(map, sizeof(T), count));
     return std::span<const T>(static_cast<const T*>(data), count);
   }
@@ -52,8 +54,10 @@ class State {
  protected:
   State();
   Result<void> load(const Pins& pins, bool writable);
-  Result<void*> map_records(const std::string& map, std::uint32_t value_size, std::uint32_t each) const;
-  Result<void*> map_array(const std::string& map, std::uint32_t value_size, std::uint32_t count) const;
+  Result<void*> map_records(std::string_view map, std::uint32_t value_size,
+                            std::uint32_t each) const;
+  Result<void*> map_array(std::string_view map, std::uint32_t value_size,
+                          std::uint32_t count) const;
 
   std::unique_ptr<Pins> pins_;
   bool writable_ = false;
@@ -63,7 +67,8 @@ class State {
   std::span<std::uint64_t> name_index_;
 
  private:
-  mutable std::map<std::string, Mapping> mappings_;
+  struct Mapped;
+  mutable std::vector<Mapped> mappings_; /* few, and asked for at each figure of each container */
 };
 
 /* The one process that may change the state. Holds the writer lock (released by the kernel when the
@@ -95,13 +100,13 @@ class Writer : public State {
   void allow_moves(bool allowed) { may_move_ = allowed; }
 
   template <typename T>
-  Result<std::span<T>> records(const std::string& map, std::uint32_t each = 1) {
+  Result<std::span<T>> records(std::string_view map, std::uint32_t each = 1) {
     CTN_ASSIGN(void* data, map_records(map, sizeof(T), each));
     return std::span<T>(static_cast<T*>(data), nodes_.size() * each);
   }
 
   template <typename T>
-  Result<std::span<T>> array(const std::string& map, std::uint32_t count) {
+  Result<std::span<T>> array(std::string_view map, std::uint32_t count) {
     CTN_ASSIGN(void* data, map_array(map, sizeof(T), count));
     return std::span<T>(static_cast<T*>(data), count);
   }

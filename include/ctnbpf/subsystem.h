@@ -47,7 +47,7 @@ struct Attribute {
 
 /* What `tree`, `stat` and `run --stat` show of a container: use, peak, limit, refusals. */
 struct Figures {
-  std::string noun; /* "tasks" */
+  std::string_view noun; /* "tasks"; a literal */
   std::uint64_t current = 0;
   std::uint64_t peak = 0;
   std::uint64_t limit = CTN_UNLIMITED;

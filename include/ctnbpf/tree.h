@@ -31,15 +31,18 @@ Result<Slot> find(const State& state, std::string_view address);
 Slot find_child(const State& state, Slot parent, std::string_view name);
 
 std::string name_of(const State& state, Slot slot);
+void append_name(const State& state, Slot slot, std::string& to);
 /* "/a/b", "/" for a root. */
 std::string path_of(const State& state, Slot slot);
 /* "default:/a/b" */
 std::string address_of(const State& state, Slot slot);
 
-/* Children in the tree, by name. */
-std::vector<Slot> children(const State& state, Slot parent);
+enum class Order { kByName, kAny /* the quicker one */ };
+
+/* Children in the tree. */
+std::vector<Slot> children(const State& state, Slot parent, Order order = Order::kByName);
 /* `top` and all below it, parents before children. */
-std::vector<Slot> subtree(const State& state, Slot top);
+std::vector<Slot> subtree(const State& state, Slot top, Order order = Order::kByName);
 /* Is `slot` `top` or below it? */
 bool within(const State& state, Slot slot, Slot top);
 

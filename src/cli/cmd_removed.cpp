@@ -38,13 +38,14 @@ std::vector<Column> columns_for(const std::vector<Removed>& rows, bool csv) {
         if (part.subsystem == subsystem) any = &part;
     if (any == nullptr) continue;
     if (any->figures) {
-      std::string prefix = csv ? any->figures->noun + "_" : "";
+      const std::string noun(any->figures->noun);
+      const std::string prefix = csv ? noun + "_" : "";
       auto add = [&](const std::string& heading, std::uint64_t Figures::*member) {
         columns.push_back({subsystem, heading, [member](const Removed::Part& part) {
                              return part.figures ? std::optional(*part.figures.*member) : std::nullopt;
                            }});
       };
-      add(any->figures->noun, &Figures::current);
+      add(noun, &Figures::current);
       add(prefix + "peak", &Figures::peak);
       add(prefix + "limit", &Figures::limit);
       add(prefix + "refused", &Figures::refused);

@@ -27,10 +27,10 @@ struct Options {
   std::string format = "table";
 };
 
-Result<std::vector<Slot>> wanted(const State& state, const Options& options) {
+Result<std::vector<Slot>> wanted(const State& state, const Options& options, tree::Order order) {
   std::vector<Slot> slots;
   auto add = [&](Slot slot, bool recursive) {
-    std::vector<Slot> all = recursive ? tree::subtree(state, slot) : std::vector<Slot>{slot};
+    std::vector<Slot> all = recursive ? tree::subtree(state, slot, order) : std::vector<Slot>{slot};
     slots.insert(slots.end(), all.begin(), all.end());
   };
   for (const std::string& address : options.addresses) {
@@ -88,7 +88,9 @@ class Stat {
 
  private:
   Result<void> print(const State& state) {
-    CTN_ASSIGN(std::vector<Slot> slots, wanted(state, options_));
+    /* Who collects metrics does not read them. */
+    tree::Order order = format_ == "openmetrics" ? tree::Order::kAny : tree::Order::kByName;
+    CTN_ASSIGN(std::vector<Slot> slots, wanted(state, options_, order));
     CTN_ASSIGN(StatTable table, make_stat(state, meters_, slots));
     if (!options_.sort.empty()) CTN_TRY(sort_stat(table, options_.sort));
     if (format_ == "json")

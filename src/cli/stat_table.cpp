@@ -43,7 +43,7 @@ Result<std::vector<StatColumn>> columns_of(const State& state, const Meters& met
   std::vector<StatColumn> columns;
   if (subsystem.figures != nullptr) {
     CTN_ASSIGN(Figures figures, subsystem.figures(state, slot));
-    add_figures(columns, subsystem, figures.noun);
+    add_figures(columns, subsystem, std::string(figures.noun));
   }
   if (const Meter* meter = meters.of(subsystem); meter != nullptr)
     for (const MeterColumn& column : meter->columns())
@@ -52,35 +52,49 @@ Result<std::vector<StatColumn>> columns_of(const State& state, const Meters& met
   return columns;
 }
 
-/* The values of one row that belong to a subsystem's columns. */
-Result<void> fill(const State& state, const Meters& meters, const Subsystem& subsystem, Slot slot,
+/* The columns of one subsystem in the table. */
+struct Part {
+  const Subsystem* subsystem;
+  const Meter* meter;
+  std::size_t first;
+  std::size_t columns;
+};
+
+/* The values of one row that belong to a part. */
+Result<void> fill(const State& state, const Part& part, Slot slot,
                   std::span<std::optional<std::uint64_t>> out) {
-  if (subsystem.figures != nullptr) {
-    CTN_ASSIGN(Figures figures, subsystem.figures(state, slot));
+  if (part.subsystem->figures != nullptr) {
+    CTN_ASSIGN(Figures figures, part.subsystem->figures(state, slot));
     out[0] = figures.current;
     out[1] = figures.peak;
     out[2] = figures.limit;
     out[3] = figures.refused;
     out = out.subspan(4);
   }
-  if (const Meter* meter = meters.of(subsystem); meter != nullptr) meter->values(slot, out);
+  if (part.meter != nullptr) part.meter->values(slot, out);
   return {};
 }
+
+constexpr std::size_t kUsualAddress = 64; /* longer ones cost a copy */
 
 /* Addresses, quickly where one container stands beside the other. */
 class Addresses {
  public:
   explicit Addresses(const State& state) : state_(state) {}
 
-  std::string of(Slot slot) {
-    if (slot < CTN_MAX_HIER) return tree::address_of(state_, slot);
+  void append(Slot slot, std::string& to) {
+    if (slot < CTN_MAX_HIER) {
+      to += tree::address_of(state_, slot);
+      return;
+    }
     Slot parent = state_.nodes()[slot].parent;
     if (parent != parent_ || before_.empty()) {
       parent_ = parent;
       before_ = tree::address_of(state_, parent);
       if (!before_.ends_with('/')) before_ += '/';
     }
-    return before_ + tree::name_of(state_, slot);
+    to += before_;
+    tree::append_name(state_, slot, to);
   }
 
  private:
@@ -111,38 +125,38 @@ Result<StatTable> make_stat(const State& state, const Meters& meters,
   auto is_bound = [&](const Subsystem& subsystem, Slot slot) {
     return load(state.core().bound[subsystem.id]) == state.nodes()[slot].hierarchy + 1U;
   };
-  struct Part {
-    const Subsystem* subsystem;
-    std::size_t first;
-    std::size_t columns;
-  };
   std::vector<Part> parts;
   for (const Subsystem* subsystem : order)
     for (Slot slot : slots) {
       if (!is_bound(*subsystem, slot)) continue;
       CTN_ASSIGN(auto columns, columns_of(state, meters, *subsystem, slot));
-      parts.push_back({subsystem, table.columns.size(), columns.size()});
+      parts.push_back({subsystem, meters.of(*subsystem), table.columns.size(), columns.size()});
       table.columns.insert(table.columns.end(), columns.begin(), columns.end());
       break;
     }
   Addresses addresses(state);
   table.rows.reserve(slots.size());
+  table.addresses.reserve(slots.size() * kUsualAddress);
   table.values.resize(slots.size() * table.columns.size());
+  std::span<std::optional<std::uint64_t>> values = table.values; /* of the rows that are left */
   for (Slot slot : slots) {
-    StatRow& row = table.rows.emplace_back(
-        StatRow{addresses.of(slot), table.rows.size() * table.columns.size()});
+    std::size_t before = table.addresses.size();
+    addresses.append(slot, table.addresses);
+    table.rows.push_back({before, static_cast<std::uint32_t>(table.addresses.size() - before),
+                          static_cast<std::uint32_t>(table.rows.size())});
     for (const Part& part : parts)
       if (is_bound(*part.subsystem, slot))
-        CTN_TRY(fill(state, meters, *part.subsystem, slot,
-                     std::span(table.values).subspan(row.values + part.first, part.columns)));
+        CTN_TRY(fill(state, part, slot, values.subspan(part.first, part.columns)));
+    values = values.subspan(table.columns.size());
   }
   return table;
 }
 
 Result<void> sort_stat(StatTable& table, const std::string& column) {
   if (column == "container") {
-    std::stable_sort(table.rows.begin(), table.rows.end(),
-                     [](const StatRow& a, const StatRow& b) { return a.container < b.container; });
+    std::stable_sort(table.rows.begin(), table.rows.end(), [&](const StatRow& a, const StatRow& b) {
+      return table.container(a) < table.container(b);
+    });
     return {};
   }
   auto found = std::find_if(table.columns.begin(), table.columns.end(), [&](const StatColumn& one) {
@@ -163,7 +177,7 @@ std::vector<std::vector<std::string>> stat_cells(const StatTable& table) {
   std::vector<std::vector<std::string>> lines(1, {"container"});
   for (const StatColumn& column : table.columns) lines[0].push_back(column.title);
   for (const StatRow& row : table.rows) {
-    std::vector<std::string> line{printable(row.container)};
+    std::vector<std::string> line{printable(table.container(row))};
     for (std::size_t i = 0; i < table.columns.size(); i++) {
       const auto& value = table.at(row, i);
       line.push_back(value ? text_of(table.columns[i], *value) : "-");
@@ -179,7 +193,7 @@ void write_csv(const StatTable& table, std::FILE* file) {
   for (const StatColumn& column : table.columns) out.text("," + column.name);
   out.character('\n');
   for (const StatRow& row : table.rows) {
-    out.text(csv_cell(printable(row.container)));
+    out.text(csv_cell(printable(table.container(row))));
     for (std::size_t i = 0; i < table.columns.size(); i++) {
       out.character(',');
       if (const auto& value = table.at(row, i)) out.number(*value, "max");
@@ -192,7 +206,7 @@ nlohmann::ordered_json stat_json(const StatTable& table) {
   nlohmann::ordered_json json = nlohmann::ordered_json::array();
   for (const StatRow& row : table.rows) {
     nlohmann::ordered_json one;
-    one["container"] = row.container;
+    one["container"] = table.container(row);
     for (std::size_t i = 0; i < table.columns.size(); i++)
       if (const auto& value = table.at(row, i))
         one[table.columns[i].subsystem->name][table.columns[i].key] = to_json(*value);

@@ -5,6 +5,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ctnbpf/subsystem.h"
@@ -23,20 +24,26 @@ struct StatColumn {
   bool grows = false; /* and never shrinks */
 };
 
-struct StatRow {
-  std::string container; /* address */
-  std::size_t values;    /* where they begin in the table's */
+struct StatRow { /* where in the table's pieces */
+  std::size_t address;
+  std::uint32_t address_size;
+  std::uint32_t number; /* of the row, when it was made */
 };
 
-/* All values in one piece: there may be a row for each of 65,536 containers. */
+/* All values in one piece, and all addresses: there may be a row for each of 65,536 containers. */
 struct StatTable {
   std::vector<StatColumn> columns;
   std::vector<StatRow> rows;
   std::vector<std::optional<std::uint64_t>> values;
+  std::string addresses;
+
+  std::string_view container(const StatRow& row) const {
+    return {addresses.data() + row.address, row.address_size};
+  }
 
   /* None: the container has no such figure. */
   const std::optional<std::uint64_t>& at(const StatRow& row, std::size_t column) const {
-    return values[row.values + column];
+    return values[row.number * columns.size() + column];
   }
 };
 

@@ -165,6 +165,12 @@ bool Sample::never_ran(Slot slot, std::uint32_t cpu) const {
   return load(shared.usage) == 0 && looks_[cpu].slot != slot;
 }
 
+bool Sample::never_ran(Slot slot) const {
+  for (std::uint32_t cpu = 0; cpu < cpus(); cpu++)
+    if (!never_ran(slot, cpu)) return false;
+  return true;
+}
+
 cpuacct_cell Sample::sum(Slot slot) const {
   cpuacct_cell sum = {};
   for (std::uint32_t cpu = 0; cpu < cpus(); cpu++) {
@@ -218,6 +224,8 @@ void Sample::add_up() const {
       if (parent >= nodes.size()) continue;
       if (slot < CTN_MAX_HIER) {
         own.usage = folded(slot);
+      } else if (never_ran(slot) && folded(slot) == 0) {
+        continue;
       } else if (load(states_[parent].folding) != slot) {
         cpuacct_cell all = sum(slot);
         own = {all.usage + folded(slot), 0, all.last_window, system_of(all)};

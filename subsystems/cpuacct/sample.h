@@ -37,6 +37,7 @@ class Sample {
   explicit Sample(const State& state) : state_(&state) {}
   std::uint64_t folded(Slot slot) const;
   bool never_ran(Slot slot, std::uint32_t cpu) const;
+  bool never_ran(Slot slot) const;
 
   struct Total {
     std::uint64_t usage = 0;
