@@ -36,6 +36,12 @@ std::size_t utf8_length(std::string_view text) {
 
 }  // namespace
 
+bool has_control(std::string_view text) {
+  for (std::size_t i = 0; i < text.size(); i++)
+    if (is_control(static_cast<unsigned char>(text[i])) || is_c1(text.substr(i))) return true;
+  return false;
+}
+
 std::string printable(std::string_view text) {
   auto plain = [](char c) { return c >= ' ' && c <= '~' && c != '\\'; };
   if (std::all_of(text.begin(), text.end(), plain)) return std::string(text);
@@ -63,11 +69,8 @@ Result<void> check_container_name(std::string_view name) {
   if (name.size() > CTN_NAME_MAX)
     return bad(fmt::format("... has {} bytes: a name has at most {}", name.size(), CTN_NAME_MAX));
   if (name == "." || name == "..") return bad("is not allowed: choose another name");
-  for (std::size_t i = 0; i < name.size(); i++) {
-    if (name[i] == '/') return bad("has a '/': names cannot hold one");
-    if (is_control(static_cast<unsigned char>(name[i])) || is_c1(name.substr(i)))
-      return bad("has a control character: use printable ones only");
-  }
+  if (name.find('/') != std::string_view::npos) return bad("has a '/': names cannot hold one");
+  if (has_control(name)) return bad("has a control character: use printable ones only");
   return {};
 }
 

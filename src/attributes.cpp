@@ -57,6 +57,9 @@ Result<Change> prepare_agent(Writer& writer, Slot slot, const std::string& text)
     return Error{EINVAL, fmt::format("release_agent cannot be '{}': use an absolute path of at most {} bytes, or "
                                      "nothing",
                                      printable(agent.substr(0, 80)), CTN_NAME_MAX)};
+  if (has_control(agent))
+    return Error{EINVAL, fmt::format("release_agent cannot be '{}': it has a control character",
+                                     printable(agent.substr(0, 80)))};
   return Change([&writer, slot, agent] { tree::set_text(writer, CTN_PENDING_AGENT, slot, agent); });
 }
 

@@ -27,6 +27,9 @@ Result<void> check_container_name(std::string_view name);
 /* A hierarchy's name: 1-63 letters, digits, '_', '.' and '-', not starting with '-'. EINVAL. */
 Result<void> check_hierarchy_name(std::string_view name);
 
+/* Is there a character in it that a terminal obeys? */
+bool has_control(std::string_view text);
+
 /* `text` with control characters and invalid UTF-8 as \xNN and backslash doubled: safe for a
  * terminal and reversible. */
 std::string printable(std::string_view text);

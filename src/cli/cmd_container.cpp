@@ -76,9 +76,9 @@ Result<void> get(const Context& context, const std::string& address,
       if (context.json)
         one[ref.full_name] = to_json(value);
       else if (bare)
-        fmt::print("{}\n", to_string(value));
+        fmt::print("{}\n", printable(to_string(value)));
       else
-        fmt::print("{}{}: {}\n", recursive ? "  " : "", ref.full_name, to_string(value));
+        fmt::print("{}{}: {}\n", recursive ? "  " : "", ref.full_name, printable(to_string(value)));
     }
     json.push_back(one);
   }

@@ -16,9 +16,9 @@ namespace {
 
 struct Options {
   std::string name;
-  std::string subsystems;
+  std::optional<std::string> subsystems;
   std::vector<std::string> settings;
-  std::map<std::string, std::string> by_option; /* "--placement" -> its value */
+  std::map<std::string, std::string> by_option; /* "--placement" -> its value, where it is given */
   bool best_effort = false;
   bool recursive = false;
 };
@@ -35,23 +35,27 @@ std::vector<std::string> settings_of(const State& state, std::uint32_t hierarchy
 }
 
 Result<void> create(const Context& context, const Options& options) {
-  const std::string& subsystems = options.subsystems;
+  std::string subsystems = options.subsystems.value_or("");
   std::vector<std::string> names;
   for (std::size_t at = 0; at < subsystems.size();) {
     std::size_t comma = std::min(subsystems.find(',', at), subsystems.size());
     if (comma > at) names.push_back(subsystems.substr(at, comma - at));
     at = comma + 1;
   }
+  if (options.subsystems && names.empty())
+    return Error{
+        EINVAL,
+        fmt::format("-o '{}' names no subsystem: leave it out for a hierarchy that only groups",
+                    printable(subsystems))};
   CTN_ASSIGN(Writer writer, open_writer(context, BringUp::kBare));
   CTN_ASSIGN(std::uint32_t hierarchy, tree::create_hierarchy(writer, options.name, names));
   std::vector<std::string> settings;
-  for (const auto& [option, value] : options.by_option)
-    if (!value.empty()) {
-      auto own = settings_of(writer, hierarchy, option, value);
-      if (own.empty())
-        note(fmt::format("{} has no effect: no subsystem of '{}' knows it", option, options.name));
-      settings.insert(settings.end(), own.begin(), own.end());
-    }
+  for (const auto& [option, value] : options.by_option) {
+    auto own = settings_of(writer, hierarchy, option, value);
+    if (own.empty())
+      note(fmt::format("{} has no effect: no subsystem of '{}' knows it", option, options.name));
+    settings.insert(settings.end(), own.begin(), own.end());
+  }
   settings.insert(settings.end(), options.settings.begin(), options.settings.end());
   auto ok = set_attributes(writer, hierarchy, settings, options.best_effort);
   if (!ok) (void)tree::destroy_hierarchy(writer, hierarchy);
@@ -77,10 +81,13 @@ Result<void> destroy(const Context& context, const std::string& name, bool recur
     return Error{ENOENT, fmt::format("no hierarchy '{}': `ctnbpf hierarchy list` shows what there is",
                                      printable(name))};
   if (recursive) {
-    /* What can go goes; the first that cannot is named by destroy_hierarchy or here. */
+    /* What can go goes; the first that cannot is named. */
+    Result<void> first;
     std::vector<Slot> all = tree::subtree(writer, hierarchy);
     for (auto slot = all.rbegin(); slot != all.rend(); ++slot)
-      if (*slot >= CTN_MAX_HIER) CTN_TRY(tree::remove(writer, *slot, false));
+      if (*slot >= CTN_MAX_HIER)
+        if (auto gone = tree::remove(writer, *slot, false); !gone && first) first = gone;
+    CTN_TRY(first);
   }
   /* The kernel frees a reaped task some grace periods later; up to 10 s where it is lazy. */
   auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(15);
@@ -173,7 +180,9 @@ void add_hierarchy(CLI::App& app, Context& context) {
 
   CLI::App* make = app.add_subcommand("create", "make a hierarchy; every task is in its root");
   make->add_option("NAME", options->name, "name of the hierarchy")->required();
-  make->add_option("-o", options->subsystems, "subsystems to bind; none: it only groups")
+  make->add_option_function<std::string>(
+          "-o", [options](const std::string& names) { options->subsystems = names; },
+          "subsystems to bind; none: it only groups")
       ->type_name("SUBSYS,...");
   make->add_option("-s", options->settings, "set an attribute of the hierarchy")
       ->type_name("ATTR=VALUE")
@@ -181,13 +190,14 @@ void add_hierarchy(CLI::App& app, Context& context) {
   for (const Subsystem* subsystem : subsystems())
     for (const Attribute& attribute : subsystem->attributes) {
       if (attribute.hierarchy_option == nullptr) continue;
-      auto [value, fresh] = options->by_option.emplace(attribute.hierarchy_option, "");
-      std::string& text = value->second;
-      if (!fresh) continue; /* of a subsystem before it */
+      const std::string name = attribute.hierarchy_option;
+      if (make->get_option_no_throw(name) != nullptr) continue; /* of a subsystem before it */
+      auto give = [options, name](const std::string& value) { options->by_option[name] = value; };
       if (attribute.flag)
-        make->add_flag_callback(attribute.hierarchy_option, [&text] { text = "1"; }, attribute.help);
+        make->add_flag_callback(
+            name, [give] { give("1"); }, attribute.help);
       else
-        make->add_option(attribute.hierarchy_option, text, attribute.help)->type_name("VALUE");
+        make->add_option_function<std::string>(name, give, attribute.help)->type_name("VALUE");
     }
   make->add_flag("--best-effort", options->best_effort, "also limits this kernel cannot enforce");
   make->footer("Examples:\n"

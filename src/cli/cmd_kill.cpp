@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "context.h"
@@ -22,12 +23,14 @@ struct Options {
   double timeout = -1;
 };
 
-/* "TERM", "SIGTERM" or "15". */
+/* "TERM", "SIGTERM", "term" or "15". */
 Result<int> parse_signal(const std::string& text) {
   int number = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error == std::errc() && end == text.data() + text.size() && number >= 1 && number <= SIGRTMAX) return number;
-  std::string_view name = text;
+  std::string upper = text;
+  for (char& c : upper) c = static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
+  std::string_view name = upper;
   if (name.starts_with("SIG")) name.remove_prefix(3);
   for (number = 1; number < NSIG; number++)
     if (const char* known = ::sigabbrev_np(number); known != nullptr && name == known) return number;
@@ -63,7 +66,7 @@ void add_kill(CLI::App& app, Context& context) {
   app.add_option("--timeout", options->timeout,
                  "how long to wait for the tasks to end (KILL: 10 s; others: not at all)")
       ->type_name("SEC")
-      ->check(CLI::Range(0.0, 86400.0));
+      ->check(seconds_between(0, 86400));
   app.footer("With KILL no task of the container can fork from the first moment on, and it is empty when\n"
              "this ends; exit code 1 if tasks are left after the timeout. The process of `ctnbpf kill`\n"
              "itself comes last, if it is in the container.");
@@ -77,8 +80,10 @@ void add_kill(CLI::App& app, Context& context) {
     auto self = kill_container(context, *options, *signal);
     if (!self)
       context.exit_code = fail(context, self.error());
-    else if (*self)
+    else if (*self) {
+      std::fflush(stdout);
       (void)::raise(*signal);
+    }
   });
 }
 

@@ -21,14 +21,14 @@ constexpr int kNotFound = 127;
 
 struct Options {
   std::vector<std::string> containers;
-  std::string name;
+  std::optional<std::string> name;
   bool parents = false;
   bool keep = false;
   bool stat = false;
   bool best_effort = false;
   bool move = false;
   std::vector<std::string> settings;
-  std::map<std::string, std::string> by_option; /* "numtasks.limit" -> value of --numtasks */
+  std::vector<std::string> by_option; /* --numtasks 5: "numtasks.limit=5" */
   std::vector<std::string> command;
 };
 
@@ -41,8 +41,7 @@ struct Place {
 
 std::vector<std::string> all_settings(const Options& options) {
   std::vector<std::string> out = options.settings;
-  for (const auto& [attribute, value] : options.by_option)
-    if (!value.empty()) out.push_back(attribute + "=" + value);
+  out.insert(out.end(), options.by_option.begin(), options.by_option.end());
   return out;
 }
 
@@ -79,7 +78,7 @@ Result<std::vector<Place>> transient_places(Writer& writer, const Options& optio
                                             std::vector<Slot>& made) {
   std::vector<Place> places;
   CTN_ASSIGN(auto hierarchies, wanted_hierarchies(writer, settings));
-  std::string name = options.name.empty() ? fmt::format("run-{}", ::getpid()) : options.name;
+  std::string name = options.name.value_or(fmt::format("run-{}", ::getpid()));
   auto pid = static_cast<std::uint32_t>(::getpid());
   std::optional<tree::Owner> owner;
   if (!options.keep) owner = tree::Owner{pid, process_start(pid)};
@@ -299,15 +298,19 @@ void add_run(CLI::App& app, Context& context) {
   app.add_option("-c,--container", options->containers, "run in this container (one of each hierarchy)")
       ->type_name("ADDR")
       ->allow_extra_args(false);
-  app.add_option("--name", options->name, "name of the container made for this run (run-PID)");
+  app.add_option_function<std::string>(
+      "--name", [options](const std::string& name) { options->name = name; },
+      "name of the container made for this run (run-PID)");
   app.add_flag("-p,--parents", options->parents, "make the containers of -c if they are missing");
   app.add_flag("--keep", options->keep, "do not remove the container made for this run");
   for (const Subsystem* subsystem : subsystems())
     for (const Attribute& attribute : subsystem->attributes)
       if (attribute.run_option != nullptr)
-        app.add_option(attribute.run_option,
-                       options->by_option[fmt::format("{}.{}", subsystem->name, attribute.name)],
-                       attribute.help)
+        app.add_option_function<std::string>(
+               attribute.run_option,
+               [options, name = fmt::format("{}.{}", subsystem->name, attribute.name)](
+                   const std::string& value) { options->by_option.push_back(name + "=" + value); },
+               attribute.help)
             ->type_name("VALUE");
   app.add_option("-s,--set", options->settings, "set an attribute of the container")
       ->type_name("ATTR=VALUE")
@@ -324,8 +327,7 @@ void add_run(CLI::App& app, Context& context) {
   app.callback([&context, options] {
     options->command = context.command;
     if (options->command.empty()) throw CLI::RequiredError("COMMAND");
-    if (!options->name.empty() && !options->containers.empty())
-      throw CLI::ExcludesError("--name", "-c");
+    if (options->name && !options->containers.empty()) throw CLI::ExcludesError("--name", "-c");
     context.exit_code = run(context, *options);
   });
 }

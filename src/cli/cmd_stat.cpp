@@ -128,11 +128,11 @@ void add_stat(CLI::App& app, Context& context) {
   auto* interval =
       app.add_option("-i,--interval", options->interval, "print again every SEC seconds")
           ->type_name("SEC")
-          ->check(CLI::Range(0.01, 86400.0))
+          ->check(seconds_between(0.01, 86400))
           ->excludes(removed);
   app.add_option("-n,--count", options->count, "how often; without it, until interrupted")
       ->type_name("COUNT")
-      ->check(CLI::Range(std::uint64_t{1}, ~std::uint64_t{0}))
+      ->check(CLI::Range(1, 1'000'000'000))
       ->needs(interval);
   app.add_option("--format", options->format, "table, json, csv or openmetrics")
       ->type_name("FORMAT")
@@ -148,6 +148,8 @@ void add_stat(CLI::App& app, Context& context) {
       "the\n"
       "batches.");
   app.callback([&context, options, interval] {
+    if (options->removed && options->format == "openmetrics")
+      throw CLI::ExcludesError("--format openmetrics", "--removed");
     Stat stat(context, *options);
     auto done = options->removed
                     ? show_removed(context, options->addresses, options->recursive, options->format)

@@ -95,6 +95,19 @@ Result<Writer> open_writer(const Context& context, BringUp first) {
   return writer;
 }
 
+CLI::Validator seconds_between(double lowest, double highest) {
+  return {[lowest, highest](std::string& text) {
+            double value = 0;
+            auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+            bool good = error == std::errc() && end == text.data() + text.size() &&
+                        value >= lowest && value <= highest;
+            return good ? std::string()
+                        : fmt::format("'{}' is not a number of seconds from {:g} to {:g}", text,
+                                      lowest, highest);
+          },
+          ""};
+}
+
 Result<int> parse_pid(const std::string& text) {
   int pid = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), pid);

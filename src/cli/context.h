@@ -65,6 +65,9 @@ enum class BringUp {
 };
 Result<Writer> open_writer(const Context& context, BringUp first = BringUp::kNo);
 
+/* For an option that is a time. */
+CLI::Validator seconds_between(double lowest, double highest);
+
 /* A positive pid from text: EINVAL. */
 Result<int> parse_pid(const std::string& text);
 

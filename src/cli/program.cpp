@@ -105,9 +105,12 @@ void describe(CLI::App& app, Context& context) {
   app.formatter(std::make_shared<HelpFormatter>());
   app.set_version_flag("--version", "ctnbpf " CTNBPF_VERSION, "print the version");
   app.set_help_flag("-h,--help", "show this help");
-  app.add_option("--bpffs", context.pin_root, "where ctnbpf pins what it loads (" +
-                                                  std::string(kDefaultPinRoot) + ")")
-      ->type_name("DIR");
+  app.add_option("--bpffs", context.pin_root,
+                 "where ctnbpf pins what it loads (" + std::string(kDefaultPinRoot) + ")")
+      ->type_name("DIR")
+      ->check([](const std::string& given) {
+        return given.empty() ? "give a directory on a BPF file system" : "";
+      });
   app.add_flag("--json", context.json, "print JSON, errors too");
   app.add_flag("-v,--verbose", context.verbose, "show what the kernel said about a failure");
   app.footer("ADDR is HIER:/path; HIER is a hierarchy or a subsystem bound to it. HIER:/ is its root.\n"
@@ -116,16 +119,27 @@ void describe(CLI::App& app, Context& context) {
   app.fallthrough();
 }
 
+bool has_subcommand(const CLI::App& app, const std::string& name) {
+  auto all = app.get_subcommands([](const CLI::App*) { return true; });
+  return std::any_of(all.begin(), all.end(),
+                     [&](const CLI::App* one) { return one->get_name() == name; });
+}
+
 /* What CLI11 says, as one of our sentences. */
 std::string usage_message(const CLI::ParseError& error, const std::vector<std::string>& words,
-                          const Command* chosen) {
-  auto verb = find_verb(words);
-  if (chosen == nullptr)
-    return verb ? fmt::format("unknown command '{}': `ctnbpf --help` lists them", printable(words[*verb]))
-                : std::string("no command given: `ctnbpf --help` lists them");
+                          const CLI::App& app, const Command* chosen) {
+  if (chosen == nullptr) return "no command given: `ctnbpf --help` lists them";
+  std::string name = chosen->name;
   std::string said = printable(error.what());
-  if (said.starts_with("A subcommand is required")) said = "it takes a command of its own";
-  return fmt::format("{0}: {1}: see `ctnbpf {0} --help`", chosen->name, said);
+  auto next =
+      std::find_if(words.begin() + static_cast<std::ptrdiff_t>(*find_verb(words)) + 1, words.end(),
+                   [](const std::string& word) { return !word.starts_with("-"); });
+  if (next != words.end() && has_subcommand(*app.get_subcommand(name), *next))
+    name += " " + *next; /* `hierarchy create` */
+  else if (said.starts_with("A subcommand is required"))
+    said = next == words.end() ? "it takes a command of its own"
+                               : fmt::format("unknown command '{}'", printable(*next));
+  return fmt::format("{0}: {1}: see `ctnbpf {0} --help`", name, said);
 }
 
 int run(int argc, char** argv) {
@@ -140,6 +154,13 @@ int run(int argc, char** argv) {
   const Command* chosen = nullptr;
   for (const Command& command : commands())
     if (verb && words[*verb] == command.name) chosen = &command;
+  context.json =
+      has_word(words, {"--json"}); /* a failure before or while parsing is to be JSON too */
+  if (verb && chosen == nullptr) {
+    report(context, {EINVAL, fmt::format("unknown command '{}': `ctnbpf --help` lists them",
+                                         printable(words[*verb]))});
+    return kUsage;
+  }
   for (const Command& command : commands()) {
     if (chosen != nullptr && chosen != &command) continue;
     CLI::App* sub = app.add_subcommand(command.name, command.help);
@@ -154,8 +175,7 @@ int run(int argc, char** argv) {
     context.command.assign(words.begin() + static_cast<std::ptrdiff_t>(end + skip), words.end());
     words.resize(end);
   }
-  /* A failure before or while parsing is to be JSON as well. */
-  context.json = has_word(words, {"--json"});
+  context.json = has_word(words, {"--json"}); /* those of COMMAND are its own */
   if (chosen != nullptr && chosen->needs_root && ::geteuid() != 0 && !has_word(words, {"-h", "--help"})) {
     report(context, {EPERM, fmt::format("`ctnbpf {0}` needs root: run `sudo ctnbpf {0} ...`", chosen->name)});
     return chosen->takes_command ? kRunFailed : kFailed;
@@ -165,7 +185,7 @@ int run(int argc, char** argv) {
     app.parse(reversed);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error); /* help and version */
-    report(context, {EINVAL, usage_message(error, words, chosen)});
+    report(context, {EINVAL, usage_message(error, words, app, chosen)});
     return kUsage;
   }
   return context.exit_code;
@@ -186,6 +206,12 @@ int flushed(int code) {
 }
 
 }  // namespace
+
+std::vector<std::string> command_names() {
+  std::vector<std::string> names;
+  for (const Command& one : commands()) names.emplace_back(one.name);
+  return names;
+}
 
 int run_program(int argc, char** argv) {
   try {

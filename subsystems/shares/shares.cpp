@@ -7,6 +7,8 @@
 #include <optional>
 #include <utility>
 
+#include "ctnbpf/address.h"
+
 namespace ctnbpf::shares {
 namespace {
 
@@ -36,15 +38,18 @@ Result<void> parse_field(const std::string& attribute, std::string_view field, c
   std::size_t equals = std::min(field.find('='), field.size());
   std::uint32_t* to = field_of(out, field.substr(0, equals));
   if (to == nullptr || equals == field.size())
-    return invalid(fmt::format("{} cannot have '{:.80}': use min_shares=N, max_shares=N and "
-                               "child_shares_divisor=N, parted by commas",
-                               attribute, field));
+    return invalid(
+        fmt::format("{} cannot have '{}': use min_shares=N, max_shares=N and "
+                    "child_shares_divisor=N, parted by commas",
+                    attribute, printable(field.substr(0, 80))));
   std::string_view value = field.substr(equals + 1);
   auto number = parse_share(value);
   bool divisor = to == &out.divisor;
   if (!number || (divisor && (*number == 0 || *number == CTN_DONT_CARE)))
-    return invalid(fmt::format("{}: {} cannot be '{:.80}': use {} to {}{}", attribute, field.substr(0, equals),
-                               value, divisor ? 1 : 0, CTN_SHARES_HIGHEST, divisor ? "" : ", or dontcare"));
+    return invalid(fmt::format("{}: {} cannot be '{}': use {} to {}{}", attribute,
+                               field.substr(0, equals), printable(value.substr(0, 80)),
+                               divisor ? 1 : 0, CTN_SHARES_HIGHEST,
+                               divisor ? "" : ", or dontcare"));
   *to = *number;
   return {};
 }

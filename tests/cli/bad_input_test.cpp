@@ -7,6 +7,16 @@ namespace {
 
 class BadInput : public CliTest {
  protected:
+  /* Every command there is, from the help. */
+  static std::vector<std::string> commands() {
+    std::string help = out({"--help"});
+    std::vector<std::string> names;
+    for (std::size_t at = help.find("\n  ", help.find("Subcommands:"));
+         help.compare(at, 3, "\n  ") == 0; at = help.find('\n', at + 1))
+      names.push_back(help.substr(at + 3, help.find(' ', at + 3) - at - 3));
+    EXPECT_GE(names.size(), 23u) << help;
+    return names;
+  }
   /* `ARGS...` in a shell, in which ctnbpf is the tested one. */
   static std::string command(const std::string& args) { return ctnbpf_path() + " " + args; }
   static Output as_nobody(const std::vector<std::string>& args) {
@@ -24,7 +34,20 @@ TEST_F(BadInput, UsageErrors) {
   fails({"tree", "--nosuch"}, 2, {"tree: ", "--nosuch", "`ctnbpf tree --help`"});
   fails({"tree", "default:/", "extra\x07"}, 2, {"extra\\x07"});
   fails({"hierarchy"}, 2, {"`ctnbpf hierarchy --help`"});
-  fails({"hierarchy", "nosuch"}, 2, {"hierarchy: "});
+  fails({"hierarchy", "nosuch"}, 2,
+        {"hierarchy: unknown command 'nosuch'", "`ctnbpf hierarchy --help`"});
+  fails({"hierarchy", "create"}, 2, {"hierarchy create: NAME", "`ctnbpf hierarchy create --help`"});
+  fails({"debug", "nosuch"}, 2, {"debug: unknown command 'nosuch'"});
+  fails({"help", "nosuch"}, 2, {"unknown command 'nosuch'"});
+  fails({"nosuch", "--help"}, 2, {"unknown command 'nosuch'"});
+  fails({"--bpffs", "", "tree"}, 2, {"--bpffs", "a BPF file system"});
+  fails({"stat", "--removed", "--format", "openmetrics"}, 2, {"--removed"});
+  fails({"stat", "-i", "x"}, 2,
+        {"--interval", "'x' is not a number of seconds from 0.01 to 86400"});
+  fails({"run"}, 2, {"COMMAND"});
+  /* A variable that is not set is not taken for an option that is not given. */
+  fails({"run", "--numtasks", "", "echo", "ran"}, 125, {"numtasks.limit cannot be ''"});
+  fails({"run", "--name", "", "echo", "ran"}, 125, {"container name '' is empty"});
   fails({"create"}, 2, {"ADDR", "required"});
   fails({"set", "default:/"}, 2, {"required"});
   fails({"attach", "default:/"}, 2, {"PID", "required"});
@@ -54,11 +77,16 @@ TEST_F(BadInput, SlashesAreForgiven) {
 
 TEST_F(BadInput, UnprivilegedIsToldAtOnce) {
   create("default:/a");
-  for (const std::vector<std::string>& args : std::vector<std::vector<std::string>>{
-           {"tree"}, {"stat"}, {"get", "default:/"}, {"set", "default:/a", "notify_on_release=1"}, {"rm", "default:/a"},
-           {"create", "default:/b"}, {"rename", "default:/a", "b"}, {"ps", "default:/a"}, {"where", "1"},
-           {"attach", "default:/a", "1"}, {"hierarchy", "create", "x"}, {"subsystems"}, {"up"}, {"down", "--force"},
-           {"fsck"}}) {
+  std::vector<std::vector<std::string>> all = {
+      {"get", "default:/"},          {"set", "default:/a", "notify_on_release=1"},
+      {"rm", "default:/a"},          {"create", "default:/b"},
+      {"rename", "default:/a", "b"}, {"down", "--force"},
+      {"attach", "default:/a", "1"}, {"hierarchy", "create", "x"},
+      {"kill", "default:/a"}};
+  for (const std::string& name : commands())
+    if (name != "run" && name != "doctor")
+      all.push_back({name}); /* at once: before it asks for arguments */
+  for (const std::vector<std::string>& args : all) {
     Output refused = as_nobody(args);
     EXPECT_EQ(refused.code, 1) << args[0];
     EXPECT_EQ(refused.out, "") << args[0];
@@ -89,10 +117,12 @@ TEST_F(BadInput, HelpIsForEveryone) {
   EXPECT_NE(run.out.find("usage: ctnbpf run [OPTION...] [--] COMMAND [ARG...]"), std::string::npos) << run.out;
   EXPECT_EQ(as_nobody({"help", "run"}).out, run.out);
   EXPECT_EQ(as_nobody({"--version"}).out.find("ctnbpf "), 0u);
-  for (std::vector<std::string> verb : std::vector<std::vector<std::string>>{
-           {"tree"}, {"stat"}, {"create"}, {"rm"}, {"rename"}, {"get"}, {"set"}, {"attach"}, {"ps"}, {"where"},
-           {"hierarchy"}, {"hierarchy", "create"}, {"hierarchy", "destroy"}, {"subsystems"}, {"doctor"}, {"up"},
-           {"down"}, {"fsck"}}) {
+  std::vector<std::vector<std::string>> verbs = {
+      {"hierarchy", "create"}, {"hierarchy", "list"}, {"hierarchy", "destroy"}, {"debug", "progs"}};
+  for (const std::string& name : commands())
+    if (name != "run")
+      verbs.push_back({name}); /* whose options tell of all subsystems, at length */
+  for (std::vector<std::string> verb : verbs) {
     verb.emplace_back("--help");
     Output help = ctnbpf(verb);
     EXPECT_EQ(help.code, 0) << line_of(verb);
@@ -140,11 +170,34 @@ TEST_F(BadInput, OtherLayout) {
   set_layout(99);
   std::vector<std::string> says = {"layout 99", "this ctnbpf knows layout " + std::to_string(CTN_LAYOUT),
                                    "nothing was changed", "`ctnbpf down --force`"};
-  for (const std::vector<std::string>& one : std::vector<std::vector<std::string>>{
-           {"up"}, {"down"}, {"tree"}, {"stat"}, {"get", "default:/a"}, {"set", "default:/a", "notify_on_release=1"},
-           {"create", "default:/b"}, {"rm", "default:/a"}, {"rename", "default:/a", "c"}, {"ps", "default:/a"},
-           {"where", "1"}, {"attach", "default:/a", "1"}, {"hierarchy", "list"}, {"hierarchy", "create", "x"},
-           {"hierarchy", "destroy", "default", "-r"}, {"subsystems"}, {"fsck"}, {"fsck", "--repair"}})
+  for (const std::vector<std::string>& one :
+       std::vector<std::vector<std::string>>{{"up"},
+                                             {"down"},
+                                             {"tree"},
+                                             {"stat"},
+                                             {"get", "default:/a"},
+                                             {"set", "default:/a", "notify_on_release=1"},
+                                             {"create", "default:/b"},
+                                             {"rm", "default:/a"},
+                                             {"rename", "default:/a", "c"},
+                                             {"ps", "default:/a"},
+                                             {"where", "1"},
+                                             {"attach", "default:/a", "1"},
+                                             {"hierarchy", "list"},
+                                             {"hierarchy", "create", "x"},
+                                             {"hierarchy", "destroy", "default", "-r"},
+                                             {"subsystems"},
+                                             {"fsck"},
+                                             {"fsck", "--repair"},
+                                             {"kill", "default:/a"},
+                                             {"explain", "1"},
+                                             {"files", "default:/a"},
+                                             {"events"},
+                                             {"events", "-f"},
+                                             {"agentd"},
+                                             {"debug", "progs"},
+                                             {"stat", "--removed"},
+                                             {"tree", "--lingering"}})
     fails(one, 1, says);
   fails({"run", "echo", "ran"}, 125, says);
   fails_json({"tree"}, 1, "EPROTO");

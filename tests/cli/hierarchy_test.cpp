@@ -37,6 +37,7 @@ TEST_F(Hierarchy, CreateNamesWhatIsWrong) {
   fails_json({"hierarchy", "create", "default"}, 1, "EEXIST");
   fails_json({"hierarchy", "create", "no/slash"}, 1, "EINVAL");
   fails({"hierarchy", "create", "numtasks"}, 1, {"would be taken for subsystem 'numtasks'"});
+  fails({"hierarchy", "create", "x", "-o", ""}, 1, {"-o '' names no subsystem", "leave it out"});
   fails({"hierarchy", "create", "x", "-s", "nosuch=1"}, 1, {"unknown attribute 'nosuch'"});
   EXPECT_EQ(json({"hierarchy", "list"}).size(), 1u); /* nothing was left of any */
 }
@@ -86,9 +87,12 @@ TEST_F(Hierarchy, SubsystemsMoveWithTheirHierarchy) {
 TEST_F(Hierarchy, DestroyRecursiveNamesLiveTasks) {
   create("default:/a");
   create("default:/a/b");
+  create("default:/a/c");
+  create("default:/z");
   Background task = sleeper("default:/a/b");
   fails({"hierarchy", "destroy", "-r", "default"}, 1, {"default:/a/b has 1 live task"});
   EXPECT_TRUE(exists("default:/a/b"));
+  EXPECT_FALSE(exists("default:/a/c") || exists("default:/z")) << "what can go goes";
 }
 
 /* The kernel frees tasks some time after they were reaped; destroying waits that long. */

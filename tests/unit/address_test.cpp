@@ -81,6 +81,13 @@ TEST(HierarchyName, Rules) {
   EXPECT_EQ(check_hierarchy_name(std::string(CTN_HIER_NAME_MAX + 1, 'h')).error().code, EINVAL);
 }
 
+TEST(Printable, TellsControlCharactersFromText) {
+  for (const char* text : {"", "plain", "gr\xc3\xbc\xc3\x9f", "\xff", "back\\slash"})
+    EXPECT_FALSE(has_control(text)) << text;
+  for (const char* text : {"\n", "a\x1b[31m", "\x7f", "x\xc2\x9b"})
+    EXPECT_TRUE(has_control(text)) << printable(text);
+}
+
 TEST(Printable, LeavesTextAlone) {
   for (const char* text : {"", "plain", "gr\xc3\xbc\xc3\x9f", "\xe2\x94\x94\xe2\x94\x80", "\xf0\x9f\x93\xa6",
                            "\xc2\xa0", "\xed\x9f\xbf", "\xf4\x8f\xbf\xbf"})

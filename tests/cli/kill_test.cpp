@@ -1,0 +1,70 @@
+/* kill, as a command. What it does to tasks is in tests/kernel/events_test.cpp. */
+#include "cli_test.h"
+
+namespace ctnbpf::test {
+namespace {
+
+class KillCommand : public CliTest {};
+
+TEST_F(KillCommand, EndsEveryTaskOfTheContainer) {
+  create("default:/a");
+  create("default:/a/b");
+  Background one = sleeper("default:/a");
+  Background two = sleeper("default:/a");
+  Background below = sleeper("default:/a/b");
+  EXPECT_EQ(json({"kill", "default:/a"}),
+            nlohmann::json({{"signalled", 2}, {"left", 0}, {"self", false}}));
+  EXPECT_EQ(one.wait(), 128 + SIGKILL);
+  EXPECT_EQ(two.wait(), 128 + SIGKILL);
+  EXPECT_EQ(out({"ps", "default:/a/b"}), std::to_string(below.pid()) + "\n");
+  EXPECT_EQ(out({"kill", "-r", "default:/a"}), "");
+  EXPECT_EQ(below.wait(), 128 + SIGKILL);
+  out({"kill", "default:/a"}); /* nobody is there */
+}
+
+TEST_F(KillCommand, SaysWhoIsLeftAfterTheTimeout) {
+  create("default:/a");
+  std::array<int, 2> ready = {};
+  ASSERT_EQ(::pipe2(ready.data(), O_CLOEXEC), 0);
+  Background deaf = start_in("default:/a", [&] {
+    ::signal(SIGTERM, SIG_IGN);
+    (void)!::write(ready[1], "r", 1);
+    return ::pause();
+  });
+  char c = 0;
+  ASSERT_EQ(::read(ready[0], &c, 1), 1);
+  fails({"kill", "-s", "TERM", "--timeout", "0.1", "default:/a"}, 1,
+        {"default:/a still has 1 task 0.1 s after the signal", "`ctnbpf ps default:/a`"});
+  EXPECT_EQ(out({"kill", "-s", "sigterm", "default:/a"}), ""); /* is not waited for */
+  EXPECT_EQ(out({"kill", "-s", "9", "default:/a"}), "");
+  EXPECT_EQ(deaf.wait(), 128 + SIGKILL);
+  ::close(ready[0]);
+  ::close(ready[1]);
+}
+
+/* It may be in the container itself: then it comes last. */
+TEST_F(KillCommand, ComesLastItself) {
+  create("default:/a");
+  Background other = sleeper("default:/a");
+  Output both = run(
+      {ctnbpf_path(), "run", "-c", "default:/a", ctnbpf_path(), "--json", "kill", "default:/a"});
+  EXPECT_EQ(both.code, 128 + SIGKILL);
+  EXPECT_EQ(nlohmann::json::parse(both.out)["self"], true);
+  EXPECT_EQ(other.wait(), 128 + SIGKILL);
+}
+
+TEST_F(KillCommand, BadInput) {
+  create("default:/a");
+  fails({"kill", "default:/"}, 1, {"default:/ is a root", "-r"});
+  fails_json({"kill", "default:/"}, 1, "EPERM");
+  fails({"kill", "default:/nosuch"}, 1, {"no container default:/nosuch"});
+  for (const char* bad : {"NOSUCH", "0", "-1", "65", "9x"})
+    fails({"kill", "default:/a", std::string("--signal=") + bad}, 2,
+          {"no signal '", "such as TERM", "from 1 to 64"});
+  for (const char* bad : {"-1", "x", "nan", "1e9"})
+    fails({"kill", "default:/a", std::string("--timeout=") + bad}, 2,
+          {"--timeout", "number of seconds from 0 to 86400"});
+}
+
+}  // namespace
+}  // namespace ctnbpf::test
