@@ -135,6 +135,7 @@ Result<std::set<Pid>> family_of(const Pins& pins, Pid pid) {
 }  // namespace
 
 Result<AttachResult> attach_tree(Writer& writer, Slot slot, pid_t pid, Limits limits) {
+  CTN_TRY(refuse_kthreadd(writer, slot, pid));
   std::set<Pid> family;
   if (limits == Limits::kWithin) {
     CTN_ASSIGN(family, family_of(writer.pins(), static_cast<Pid>(pid)));

@@ -152,8 +152,21 @@ Slot container_of(const ctn_walk_task& task, std::uint32_t hierarchy) {
 
 bool has_exited(const ctn_walk_task& task) { return task.exit_state != 0; }
 
+Result<void> refuse_kthreadd(const Writer& writer, Slot slot, pid_t pid) {
+  constexpr pid_t kKthreadd = 2; /* but for a pid namespace, where another process has that pid */
+  if (pid != kKthreadd || slot < CTN_MAX_HIER) return {};
+  auto tasks = walk_tasks(writer.pins(), pid);
+  if (!tasks || tasks->empty() || tasks->front().kernel_thread == 0) return {};
+  return Error{
+      EINVAL,
+      fmt::format("process {} makes the kernel's own threads: they would be born in {}, and "
+                  "what refuses them there harms the whole machine",
+                  pid, printable(tree::address_of(writer, slot)))};
+}
+
 Result<AttachResult> attach(Writer& writer, Slot slot, pid_t pid, bool one_thread, Limits limits) {
   auto number = static_cast<std::uint32_t>(pid);
+  CTN_TRY(refuse_kthreadd(writer, slot, pid));
   CTN_TRY(ask_subsystems(writer, slot, limits, [&](const ctn_walk_task& task) {
     return (one_thread ? task.tid : task.tgid) == number;
   }));

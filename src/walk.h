@@ -31,6 +31,9 @@ Result<std::vector<T>> run_iterator_as(const Pins& pins, const std::string& prog
 Result<void> ask_subsystems(const Writer& writer, Slot slot, Limits limits,
                             const std::function<bool(const ctn_walk_task&)>& belongs);
 
+/* EINVAL: `pid` is the thread that makes kernel threads, which is not to come into a container. */
+Result<void> refuse_kthreadd(const Writer& writer, Slot slot, pid_t pid);
+
 /* Says what move_pass() is to move to `slot`: the threads of the process `tgid`, or with 0 every task it
  * is shown; with `chosen` only processes in the map `move_pids`. */
 Result<void> begin_move(const Writer& writer, Slot slot, pid_t tgid, bool chosen);

@@ -147,6 +147,43 @@ TEST_F(Membership, SeveralHierarchiesAreIndependent) {
   EXPECT_EQ(members("default:/a").size(), 1u);
 }
 
+/* Wherever a task is in other hierarchies. */
+TEST_F(Membership, ANewHierarchyHasEveryTaskInItsRoot) {
+  create("default:/a");
+  Background contained = start_in("default:/a", [] { return ::pause(); });
+  {
+    auto writer = Writer::open(pins());
+    ASSERT_TRUE(writer.has_value());
+    ASSERT_TRUE(tree::create_hierarchy(*writer, "new", {}).has_value());
+  }
+  std::set<pid_t> in_root = members("new:/", true);
+  auto tasks = walk_tasks(pins());
+  ASSERT_TRUE(tasks.has_value());
+  EXPECT_TRUE(in_root.contains(contained.pid()) && in_root.contains(::getpid()) &&
+              in_root.contains(1));
+  for (const ctn_walk_task& task : *tasks)
+    EXPECT_TRUE(has_exited(task) || container_of(task, 1) == 1) << task.comm;
+}
+
+/* What would be refused to the thread that makes the kernel's own threads would be refused to all. */
+TEST_F(Membership, TheMakerOfKernelThreadsIsRefused) {
+  create("default:/a");
+  auto writer = Writer::open(pins());
+  ASSERT_TRUE(writer.has_value());
+  Slot a = *tree::find(*writer, "default:/a");
+  constexpr pid_t kKthreadd = 2;
+  auto is_kthreadd = walk_tasks(pins(), kKthreadd);
+  if (!is_kthreadd || is_kthreadd->empty() || is_kthreadd->front().kernel_thread == 0)
+    CTN_SKIP("kthreadd is not seen in this pid namespace");
+  for (bool tree : {false, true}) {
+    auto refused = tree ? attach_tree(*writer, a, kKthreadd) : attach(*writer, a, kKthreadd, false);
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().code, EINVAL);
+  }
+  EXPECT_EQ(load(writer->nodes()[a].population), 0u);
+  EXPECT_TRUE(attach(*writer, 0, kKthreadd, false).has_value()) << "the root is where it is";
+}
+
 TEST_F(Membership, AttachOfAGoneProcessSaysEsrch) {
   create("default:/a");
   pid_t gone = 0;
