@@ -35,6 +35,25 @@ int open_once() {
 
 bool in_full() { return std::getenv("CTNBPF_CRASH_ALL") != nullptr; }
 
+void at_every_step(const std::string& name, Kills kills,
+                   const std::function<Stopped(std::uint64_t stop_at)>& round) {
+  std::uint64_t steps = 0;
+  std::uint64_t killed = 0;
+  auto few = static_cast<std::uint64_t>(kills);
+  if (few == 0 || in_full()) {
+    while (!::testing::Test::HasFailure() && round(killed + 1).killed) killed++;
+    steps = killed;
+  } else {
+    steps = round(kNever).steps;
+    few = std::min(few, steps);
+    for (std::uint64_t i = 0; i < few && !::testing::Test::HasFailure(); i++)
+      killed += round(i == 0 ? 1 : 1 + i * (steps - 1) / (few - 1)).killed;
+  }
+  ::testing::Test::RecordProperty("steps", std::to_string(steps));
+  std::printf("%s: killed at %lu of its %lu steps\n", name.c_str(), killed, steps);
+  EXPECT_GT(killed, 0u) << "there were no steps to be killed at";
+}
+
 int run_command(const Argv& words) {
   Argv all{"ctnbpf"};
   all.insert(all.end(), words.begin(), words.end());
@@ -176,11 +195,12 @@ void Crash::SetUp() {
     if (scenario.driver == std::string("cgroup") && !Groups::available(Groups::Version::kV2))
       CTN_SKIP("no cpuset controller of cgroup v2");
   }
-  if (scenario.repeats && !in_full()) return;
   CrashTest::SetUp();
+  if (IsSkipped() || HasFatalFailure()) return;
+  if (scenario.files && !has_files()) CTN_SKIP("numfiles is not available here");
 }
 
-bool Crash::round(std::uint64_t stop_at) {
+Stopped Crash::round(std::uint64_t stop_at) {
   const Scenario& scenario = GetParam();
   run_all(scenario.before);
   std::optional<Background> task;
@@ -237,7 +257,7 @@ bool Crash::round(std::uint64_t stop_at) {
   task.reset();
   run_all(scenario.after);
   EXPECT_FALSE(std::filesystem::exists("/sys/fs/cgroup/ctnbpf")) << "a group is left behind";
-  return stopped.killed;
+  return stopped;
 }
 
 void Crash::expect_in_one_of(pid_t pid, Slot one, Slot other) {

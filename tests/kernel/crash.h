@@ -1,11 +1,13 @@
 /* What the tests share that kill a command at each of its steps (steps.h): the fixture, and scenarios.
  *
  * A scenario is run again and again, the command being killed at its first step, its second ... until
- * it gets through, so no step is left out. ctnbpf is brought up small here, as each store of a
- * rebuilding counts as a step too. */
+ * it gets through, so no step is left out. What costs too much for every day is killed at some steps
+ * then, spread from the first to the last, and at all in the long form (CTNBPF_CRASH_ALL). ctnbpf is
+ * brought up small here, as each store of a rebuilding counts as a step too. */
 #pragma once
 
 #include <array>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -17,9 +19,16 @@ namespace ctnbpf::test {
 
 using Argv = std::vector<std::string>;
 
-/* The long form: each command at each step. The short one leaves out those commands, and in some the
- * stores, that only repeat what others do by the same functions. */
+/* The long form: each command at each step. In the short one some commands are killed at a few steps,
+ * or at system calls and not at stores: those that repeat what others do by the same functions. */
 bool in_full();
+
+/* How often a command is killed in the short form. */
+enum class Kills : unsigned { kEach = 0, kThree = 3, kFew = 8, kMany = 40 };
+/* Has `round` kill a command at its first step, its second ... until it gets through; where it is not
+ * kEach, in the short form, at so many. Says how often it was. */
+void at_every_step(const std::string& name, Kills kills,
+                   const std::function<Stopped(std::uint64_t stop_at)>& round);
 
 /* The command in this process: its exit status. */
 int run_command(const Argv& words);
@@ -73,6 +82,8 @@ class CrashTest : public KernelTest {
   /* Whoever opens the state for writing finds, or has made, all of it right. */
   void expect_consistent();
 
+  bool has_files() const { return files_; } /* is numfiles there? */
+
   std::optional<Keeper> keeper_;
 
  private:
@@ -101,7 +112,8 @@ struct Scenario {
   bool alone = false;    /* no other container, so that hooks come and go with the command */
   bool cpu_free = false; /* cpuacct is bound to nothing */
   bool small = false;    /* with few containers, so that a rebuilding has few steps */
-  bool repeats = false;  /* what others do: left out of the short form */
+  Kills kills = Kills::kEach;
+  bool files = false; /* needs numfiles */
   /* Of placement. */
   const char* driver = nullptr;
   std::string (*where)(pid_t pid) = nullptr; /* what its task may use, which is */
@@ -111,7 +123,10 @@ struct Scenario {
 
 void PrintTo(const Scenario& scenario, std::ostream* out);
 
-/* Its one test, AtEveryStep, is in crash_test.cpp. */
+std::vector<Scenario> core_scenarios();
+std::vector<Scenario> placement_scenarios();
+
+/* Its one test, AtEveryStep, is in crash_test.cpp: of the scenarios of the core and of placement. */
 class Crash : public CrashTest, public ::testing::WithParamInterface<Scenario> {
  protected:
   void SetUp() override;
@@ -120,8 +135,7 @@ class Crash : public CrashTest, public ::testing::WithParamInterface<Scenario> {
   bool cpu_free() const override { return GetParam().cpu_free; }
   const char* driver() const override { return GetParam().driver; }
 
-  /* One round; false when the command got through. */
-  bool round(std::uint64_t stop_at);
+  Stopped round(std::uint64_t stop_at);
 
  private:
   void expect_in_one_of(pid_t pid, Slot one, Slot other);

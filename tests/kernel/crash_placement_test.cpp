@@ -43,7 +43,7 @@ std::vector<Scenario> scenarios_under(const char* driver) {
   Scenario tree_out = out;
   tree_out.name = "attach_tree_out_of_a_set";
   tree_out.command = {"attach", "--tree", "default:/", "PID"};
-  tree_out.repeats = true;
+  tree_out.kills = Kills::kThree;
   return {
       {.name = "set_cpus",
        .before = {{"create", "default:/w", "-s", "cpuset.cpus=0"}},
@@ -61,7 +61,7 @@ std::vector<Scenario> scenarios_under(const char* driver) {
        .command = {"set", "default:/w", "memset.mems=" + last_node()},
        .after = kRemoveW,
        .task_in = "default:/w",
-       .repeats = true,
+       .kills = Kills::kThree,
        .driver = driver,
        .where = group ? nodes_of : nullptr, /* by affinity it has no sign but where its pages are */
        .at_first = first_node(),
@@ -83,11 +83,6 @@ std::vector<Scenario> scenarios_under(const char* driver) {
   };
 }
 
-std::string name_of(const ::testing::TestParamInfo<Scenario>& one) { return one.param.name; }
-INSTANTIATE_TEST_SUITE_P(Affinity, Crash, ::testing::ValuesIn(scenarios_under("affinity")),
-                         name_of);
-INSTANTIATE_TEST_SUITE_P(Groups, Crash, ::testing::ValuesIn(scenarios_under("cgroup")), name_of);
-
 /* The group of a container that had tasks is there until it is removed. */
 const Scenario kRemoval = {.name = "rm_with_a_group",
                            .before = {{"create", "default:/w", "-s", "cpuset.cpus=0"},
@@ -96,6 +91,47 @@ const Scenario kRemoval = {.name = "rm_with_a_group",
                            .gone = "default:/w",
                            .steps = Steps::kSystemCalls,
                            .driver = "cgroup"};
+
+Scenario setting_flag(const char* name, const char* where, const std::string& attribute) {
+  return {.name = name,
+          .before = {{"create", "default:/w"}},
+          .command = {"set", where, attribute + "=1"},
+          .after = {{"set", where, attribute + "=0"}, {"rm", "default:/w"}},
+          .driver = "affinity"};
+}
+
+std::vector<Scenario> flags() {
+  return {
+      setting_flag("set_cpu_exclusive", "default:/w", "cpuset.cpu_exclusive"),
+      setting_flag("set_mem_exclusive", "default:/w", "memset.mem_exclusive"),
+      setting_flag("set_memory_migrate", "default:/w", "memset.memory_migrate"),
+      setting_flag("set_strict_cpus", "default:/", "cpuset.strict"),
+      setting_flag("set_strict_mems", "default:/", "memset.strict"),
+      {.name = "set_placement",
+       .before = {{"hierarchy", "create", "h", "-o", "cpuset,memset"}},
+       .command = {"set", "h:/", "cpuset.placement=affinity", "memset.placement=affinity"},
+       .after = {{"hierarchy", "destroy", "h"}},
+       .alone = true},
+  };
+}
+
+}  // namespace
+
+std::vector<Scenario> placement_scenarios() {
+  std::vector<Scenario> all = scenarios_under("affinity");
+  for (const Scenario& one : flags()) all.push_back(one);
+  for (const Scenario& one : scenarios_under("cgroup")) all.push_back(one);
+  all.push_back(kRemoval);
+  return all;
+}
+
+namespace {
+
+std::string name_of(const ::testing::TestParamInfo<Scenario>& one) { return one.param.name; }
+INSTANTIATE_TEST_SUITE_P(Affinity, Crash, ::testing::ValuesIn(scenarios_under("affinity")),
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(Groups, Crash, ::testing::ValuesIn(scenarios_under("cgroup")), name_of);
+INSTANTIATE_TEST_SUITE_P(Flags, Crash, ::testing::ValuesIn(flags()), name_of);
 INSTANTIATE_TEST_SUITE_P(Group, Crash, ::testing::Values(kRemoval), name_of);
 
 }  // namespace

@@ -198,6 +198,15 @@ bool changes_something(long number, long a, long b) {
   }
 }
 
+/* The clone of posix_spawn(), whose child begins on a stack of its own: as a fork, since the handler
+ * needs this one. The child is not caught any more; a failure to execute is not seen by the parent. */
+void spawn(greg_t* registers) {
+  long result = raw(SYS_clone, registers[REG_RDI] & ~(CLONE_VM | CLONE_VFORK), 0,
+                    registers[REG_RDX], registers[REG_R10], registers[REG_R8]);
+  if (result == 0) registers[REG_RSP] = registers[REG_RSI];
+  registers[REG_RAX] = result;
+}
+
 void on_syscall(int, siginfo_t* info, void* opaque) {
   auto* context = static_cast<ucontext_t*>(opaque);
   auto* registers = context->uc_mcontext.gregs;
@@ -206,8 +215,6 @@ void on_syscall(int, siginfo_t* info, void* opaque) {
   long b = registers[REG_RSI];
   long c = registers[REG_RDX];
   long d = registers[REG_R10];
-  if (number == SYS_vfork || (number == SYS_clone && (a & CLONE_VM) != 0))
-    give_up("a thread or a vfork is not supported here\n");
   if (number == SYS_clone3) { /* glibc falls back to clone() */
     registers[REG_RAX] = -ENOSYS;
     return;
@@ -215,14 +222,20 @@ void on_syscall(int, siginfo_t* info, void* opaque) {
   if (changes_something(number, a, b))
     step("system call %lu (%lu)", static_cast<unsigned long>(number),
          static_cast<unsigned long>(a));
+  bool spawns = number == SYS_clone && (a & CLONE_VM) != 0 && (a & CLONE_VFORK) != 0;
+  if (spawns) return spawn(registers);
+  if (number == SYS_vfork || (number == SYS_clone && (a & CLONE_VM) != 0))
+    give_up("a thread or a vfork is not supported here\n");
   long result = raw(number, a, b, c, d, registers[REG_R8], registers[REG_R9]);
   if (number == SYS_mmap && result > 0 && (d & MAP_SHARED) != 0 && (d & MAP_ANONYMOUS) == 0 &&
       (c & PROT_WRITE) != 0 && tracer.counted == Steps::kAll)
     note_mapping(result, b);
   if (number == SYS_munmap && result == 0) forget_mapping(a);
-  /* The return from here would set the old mask again. */
-  if (number == SYS_rt_sigprocmask)
+  /* The return from here would set the old mask again. Of ours nothing is blocked: it would kill. */
+  if (number == SYS_rt_sigprocmask) {
     raw(SYS_rt_sigprocmask, SIG_BLOCK, 0, address(&context->uc_sigmask), 8);
+    for (int ours : {SIGSYS, SIGSEGV, SIGTRAP}) sigdelset(&context->uc_sigmask, ours);
+  }
   registers[REG_RAX] = result;
 }
 

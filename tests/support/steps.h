@@ -17,6 +17,8 @@ namespace ctnbpf::test {
 
 enum class Steps { kAll, kSystemCalls };
 
+constexpr std::uint64_t kNever = ~0ULL; /* a step nobody gets to: all are counted */
+
 struct Stopped {
   bool killed = false;     /* at the step asked for; else the body came to its end */
   int code = 0;            /* what the body returned, or 128 + signal */
