@@ -77,6 +77,7 @@ class AgentdTest : public CliTest {
 class Agentd : public AgentdTest {};
 
 TEST_F(Agentd, StartsTheAgentWithThePathAndTheOldEnvironment) {
+  EXPECT_EQ(out({"get", "-n", "default:/", "release_agent"}), "\n");
   set("default:/", {"release_agent=" + make_agent("agent")});
   create("default:/a", {"notify_on_release=1"});
   create("default:/a/with space");

@@ -188,7 +188,35 @@ TEST_F(Container, ZombiesDoNotStopRemoval) {
   ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(task.pid()), &info, WEXITED | WNOWAIT), 0);
   EXPECT_EQ(out({"ps", "default:/a"}), "");
   fails({"where", std::to_string(task.pid())}, 1, {"has exited"});
+  fails_json({"attach", "default:/", std::to_string(task.pid())}, 1, "ESRCH");
   out({"rm", "default:/a"});
+}
+
+/* What reads does not take the lock, nor wait for who has it. */
+TEST_F(Container, ReadersDoNotWaitForAWriter) {
+  create("default:/a");
+  Background task = sleeper("default:/a");
+  std::string pid = std::to_string(task.pid());
+  auto writer = Writer::open(pins());
+  ASSERT_TRUE(writer.has_value());
+  for (const std::vector<std::string>& args :
+       std::vector<std::vector<std::string>>{{"tree"},
+                                             {"tree", "-t"},
+                                             {"tree", "--lingering"},
+                                             {"stat"},
+                                             {"stat", "--removed"},
+                                             {"get", "default:/a"},
+                                             {"ps", "default:/a"},
+                                             {"where", pid},
+                                             {"explain", pid},
+                                             {"hierarchy", "list"},
+                                             {"subsystems"},
+                                             {"events"},
+                                             {"debug", "progs"}}) {
+    std::vector<std::string> argv{"timeout", "60", ctnbpf_path()};
+    argv.insert(argv.end(), args.begin(), args.end());
+    EXPECT_EQ(run(argv).code, 0) << line_of(args);
+  }
 }
 
 TEST_F(Container, RenameStaysBelowItsParent) {

@@ -1,6 +1,9 @@
 /* up, down, doctor. */
+#include <bpf/bpf.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 
+#include <filesystem>
 #include <set>
 
 #include "cli_test.h"
@@ -44,7 +47,78 @@ TEST_F(Load, DownAndUpAgainWithOtherSizes) {
   EXPECT_NE(up.err.find("ctnbpf: up, level "), std::string::npos) << up.err;
   out({"create", "default:/1", "default:/2", "default:/3"});
   fails({"create", "default:/4"}, 1, {"all 3 are in use", "--max-containers"});
+
+  /* Slots that are used again have nothing of the containers before. */
+  std::string fresh = out({"get", "default:/1"});
+  for (const char* one : {"default:/1", "default:/2", "default:/3"}) {
+    out({"set", "--best-effort", one, "notify_on_release=1", "numtasks.limit=5",
+         "numtasks.forkrate=7/3", "numtasks.shares=min_shares=10,max_shares=90", "cpuset.cpus=0",
+         "memset.memory_migrate=1"});
+    if (find_attribute(state(), slot(one), "numfiles.held"))
+      out({"set", one, "numfiles.ceiling=9"});
+    EXPECT_EQ(shell(ctnbpf_path() + " run -c " + one + " sh -c '/bin/true; /bin/true'").code, 0);
+    EXPECT_NE(out({"get", one}), fresh);
+  }
+  EXPECT_TRUE(eventually([&] {
+    return ctnbpf({"rm", "default:/1", "default:/2", "default:/3"}).code == 0 ||
+           !exists("default:/3");
+  }));
+  for (const char* one : {"default:/1", "default:/2", "default:/3"}) {
+    EXPECT_TRUE(eventually([&] {
+      return ctnbpf({"create", one}).code == 0;
+    })) << "its tasks are being freed";
+    EXPECT_EQ(out({"get", one}), fresh) << one;
+  }
   EXPECT_EQ(ctnbpf({"down"}).code, 0);
+}
+
+/* Root alone comes near the state. */
+TEST_F(Load, PinsAreForRootAlone) {
+  create("default:/a");
+  std::size_t seen = 0;
+  auto mode = [](const std::string& path) {
+    struct stat info = {};
+    EXPECT_EQ(::stat(path.c_str(), &info), 0) << path;
+    EXPECT_EQ(info.st_uid, 0u) << path;
+    return info.st_mode & 07777;
+  };
+  EXPECT_EQ(mode(pins().root()), 0700u);
+  for (const auto& one : std::filesystem::recursive_directory_iterator(pins().root())) {
+    EXPECT_EQ(mode(one.path()), one.is_directory() ? 0700u : 0600u) << one.path();
+    seen++;
+  }
+  EXPECT_GT(seen, 20u);
+  EXPECT_EQ(mode("/run/ctnbpf.lock"), 0600u);
+}
+
+/* After `down` the kernel has none of our programs, maps and links. */
+TEST_F(Load, DownLeavesNothing) {
+  auto in_kernel = [] {
+    std::array<std::set<std::uint32_t>, 3> ids;
+    for (std::uint32_t id = 0; bpf_prog_get_next_id(id, &id) == 0;) ids[0].insert(id);
+    for (std::uint32_t id = 0; bpf_map_get_next_id(id, &id) == 0;) ids[1].insert(id);
+    for (std::uint32_t id = 0; bpf_link_get_next_id(id, &id) == 0;) ids[2].insert(id);
+    return ids;
+  };
+  ASSERT_EQ(ctnbpf({"down"}).code, 0);
+  decltype(in_kernel()) before;
+  EXPECT_TRUE(eventually([&] { /* what was there goes from a work queue */
+                               auto now = in_kernel();
+                               return std::exchange(before, now) == now;
+  }));
+  EXPECT_EQ(ctnbpf({"run", "true"}).code, 0);
+  auto up = in_kernel();
+  EXPECT_GT(up[0].size(), before[0].size());
+  EXPECT_GT(up[2].size(), before[2].size());
+  ASSERT_EQ(ctnbpf({"down", "--force"}).code, 0);
+  for (std::size_t kind = 0; kind < 3; kind++)
+    EXPECT_TRUE(eventually([&] {
+      auto now = in_kernel();
+      return std::includes(before[kind].begin(), before[kind].end(), now[kind].begin(),
+                           now[kind].end());
+    })) << "kind "
+        << kind << ": " << in_kernel()[kind].size() << " instead of " << before[kind].size();
+  EXPECT_FALSE(std::filesystem::exists("/sys/fs/cgroup/ctnbpf"));
 }
 
 TEST_F(Load, DownWithLiveTasksWantsForce) {
@@ -62,6 +136,8 @@ TEST_F(Load, DownWithLiveTasksWantsForce) {
 TEST_F(Load, CreateAndRunBringItUp) {
   ASSERT_EQ(ctnbpf({"down"}).code, 0);
   out({"create", "default:/a"});
+  for (const auto& one : json({"subsystems"})) /* every one that this kernel supports */
+    EXPECT_EQ(one["hierarchy"] == "default", one["level"] != level_name(CTN_LEVEL_NONE)) << one;
   out({"hierarchy", "destroy", "default", "-r"});
   EXPECT_EQ(out({"tree"}), "");
   fails({"create", "default:/a"}, 1, {"no hierarchy or subsystem 'default'"});

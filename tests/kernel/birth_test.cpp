@@ -115,6 +115,39 @@ TEST_F(Birth, EveryKindOfTaskIsBornWhereItsForkerIs) {
   ::waitpid(made[1], nullptr, 0); /* the one that is our child: CLONE_PARENT */
 }
 
+/* No look at all tasks, whenever it is, shows a child that is not where its forker is. */
+TEST_F(Birth, NoWindowInWhichAChildIsElsewhere) {
+  need_level(
+      CTN_LEVEL_FALLBACK); /* below it a child is entered when it is in the list of tasks already */
+  if (IsSkipped() || HasFatalFailure()) return;
+  create("default:/a");
+  Background forker = start_in("default:/a", [] {
+    ::setpgid(0, 0);
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 2; i++)
+      threads.emplace_back([] {
+        for (;;) fork_and_reap(1L);
+      });
+    for (;;) std::thread([] {}).join();
+    return 0;
+  });
+  ASSERT_TRUE(eventually([&] { return ::getpgid(forker.pid()) == forker.pid(); }));
+  Slot a = slot("default:/a");
+  std::size_t looks = 0;
+  for (time_t end = ::time(nullptr) + 2; ::time(nullptr) < end || looks < 20; looks++) {
+    auto tasks = walk_tasks(pins());
+    ASSERT_TRUE(tasks.has_value());
+    for (const ctn_walk_task& task : *tasks) {
+      bool ours = task.tgid == static_cast<std::uint32_t>(forker.pid()) ||
+                  task.ppid == static_cast<std::uint32_t>(forker.pid());
+      if (ours && !has_exited(task)) {
+        ASSERT_EQ(container_of(task, 0), a) << "task " << task.tid << " at look " << looks;
+      }
+    }
+  }
+  ::kill(-forker.pid(), SIGKILL);
+}
+
 /* As many as were promised, and one more says which setting there is. */
 TEST_F(Birth, SixtyFiveThousandContainers) {
   auto writer = Writer::open(pins());
