@@ -47,7 +47,7 @@ void at_every_step(const std::string& name, Kills kills,
     steps = round(kNever).steps;
     few = std::min(few, steps);
     for (std::uint64_t i = 0; i < few && !::testing::Test::HasFailure(); i++)
-      killed += round(i == 0 ? 1 : 1 + i * (steps - 1) / (few - 1)).killed;
+      killed += round(few == 1 ? (steps + 1) / 2 : 1 + i * (steps - 1) / (few - 1)).killed;
   }
   ::testing::Test::RecordProperty("steps", std::to_string(steps));
   std::printf("%s: killed at %lu of its %lu steps\n", name.c_str(), killed, steps);

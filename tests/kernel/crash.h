@@ -2,7 +2,7 @@
  *
  * A scenario is run again and again, the command being killed at its first step, its second ... until
  * it gets through, so no step is left out. What costs too much for every day is killed at some steps
- * then, spread from the first to the last, and at all in the long form (CTNBPF_CRASH_ALL). ctnbpf is
+ * then, from the first to the last, and at all in the long form (CTNBPF_CRASH_ALL). ctnbpf is
  * brought up small here, as each store of a rebuilding counts as a step too. */
 #pragma once
 
@@ -24,7 +24,7 @@ using Argv = std::vector<std::string>;
 bool in_full();
 
 /* How often a command is killed in the short form. */
-enum class Kills : unsigned { kEach = 0, kThree = 3, kFew = 8, kMany = 40 };
+enum class Kills : unsigned { kEach = 0, kOnce = 1, kThree = 3, kFew = 8, kMany = 40 };
 /* Has `round` kill a command at its first step, its second ... until it gets through; where it is not
  * kEach, in the short form, at so many. Says how often it was. */
 void at_every_step(const std::string& name, Kills kills,

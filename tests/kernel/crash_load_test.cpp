@@ -86,7 +86,7 @@ INSTANTIATE_TEST_SUITE_P(Placement, CrashDownPlaced, ::testing::Values("affinity
 
 TEST_P(CrashDownPlaced, AtEveryStep) {
   std::string all = kCpus.online().to_string();
-  at_every_step(fmt::format("down with {}", GetParam()), Kills::kThree, [&](std::uint64_t step) {
+  at_every_step(fmt::format("down with {}", GetParam()), Kills::kOnce, [&](std::uint64_t step) {
     EXPECT_TRUE(bring_up(pins(), settings()).has_value());
     run_all({{"hierarchy", "create", "default", "-o", "cpuset", "--placement", GetParam()},
              {"create", "default:/w", "-s", "cpuset.cpus=0"}});
@@ -104,9 +104,9 @@ TEST_P(CrashDownPlaced, AtEveryStep) {
   });
 }
 
-/* Probes and loads each time: minutes for each of them. */
+/* Probes and loads each time. */
 TEST_F(CrashLoad, UpAtEveryStep) {
-  at_every_step("up", Kills::kThree, [&](std::uint64_t step) {
+  at_every_step("up", Kills::kOnce, [&](std::uint64_t step) {
     Stopped stopped = run_until_step(step, [] { return run_command({"up"}); });
     SCOPED_TRACE(fmt::format("up, killed at step {}: {}", step, stopped.last));
     EXPECT_EQ(run({"up"}).code, 0);
