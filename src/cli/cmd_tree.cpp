@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "context.h"
 #include "ctnbpf/membership.h"
@@ -44,6 +45,10 @@ class TreePrinter {
     Line first{title, {}};
     if (top >= CTN_MAX_HIER) {
       CTN_ASSIGN(first.figures, cells(top));
+    } else {
+      CTN_ASSIGN(auto words, notes(top));
+      for (const std::string& one : std::set<std::string>(words.begin(), words.end()))
+        if (!one.empty()) first.name += ", " + one;
     }
     lines_.push_back(std::move(first));
     CTN_TRY(below(top, "", 0));
@@ -91,7 +96,14 @@ class TreePrinter {
     if (out.empty()) out.push_back(fmt::format("tasks {}", live_tasks(state_.nodes()[slot])));
     for (const Subsystem* subsystem : bound)
       if (const Meter* meter = meters_.of(*subsystem); meter != nullptr) out.push_back(meter->cell(slot));
-    for (const Subsystem* subsystem : bound)
+    CTN_ASSIGN(auto words, notes(slot));
+    out.insert(out.end(), words.begin(), words.end());
+    return out;
+  }
+
+  Result<std::vector<std::string>> notes(Slot slot) const {
+    std::vector<std::string> out;
+    for (const Subsystem* subsystem : bound_subsystems(state_, state_.nodes()[slot].hierarchy))
       if (subsystem->note != nullptr) {
         CTN_ASSIGN(std::string text, subsystem->note(state_, slot));
         out.push_back(printable(text));
@@ -159,7 +171,13 @@ Result<nlohmann::ordered_json> tree_json(const State& state, const Meters& meter
   nlohmann::ordered_json json;
   json["container"] = tree::address_of(state, slot);
   json["subsystems"] = subsystem_list(state, state.nodes()[slot].hierarchy);
-  if (slot >= CTN_MAX_HIER) {
+  if (slot < CTN_MAX_HIER) {
+    for (const Subsystem* subsystem : bound_subsystems(state, slot))
+      if (subsystem->note != nullptr) {
+        CTN_ASSIGN(std::string text, subsystem->note(state, slot));
+        if (!text.empty()) json[subsystem->name] = {{"note", text}};
+      }
+  } else {
     json["live_tasks"] = live_tasks(state.nodes()[slot]);
     for (const Subsystem* subsystem : bound_subsystems(state, state.nodes()[slot].hierarchy)) {
       CTN_ASSIGN(auto one, subsystem_json(state, meters, *subsystem, slot));

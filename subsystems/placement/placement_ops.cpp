@@ -29,6 +29,11 @@ Result<void> require_root(const State& state, const PlaceKind& kind, const char*
                                   tree::hierarchy_name(state, state.nodes()[slot].hierarchy))};
 }
 
+std::string driver_name(std::uint32_t flags) {
+  if ((flags & PLACE_CGROUP2) != 0) return "cgroup2";
+  return (flags & PLACE_CGROUP1) != 0 ? "cgroup1" : "affinity";
+}
+
 std::uint32_t driver_for(const std::string& wanted) {
   bool v2 = Groups::available(Groups::Version::kV2);
   if (wanted == "auto") return v2 ? PLACE_AUTO | PLACE_CGROUP2 : PLACE_AUTO;
@@ -64,9 +69,7 @@ Result<Value> read_placement(const State& state, const PlaceKind& kind, Slot slo
 
 Result<Value> read_driver(const State& state, const PlaceKind& kind, Slot slot) {
   CTN_ASSIGN(Sets sets, Sets::open(state, kind));
-  std::uint32_t flags = sets.flags(state.nodes()[slot].hierarchy);
-  if ((flags & PLACE_CGROUP2) != 0) return Value{std::string("cgroup2")};
-  return Value{std::string((flags & PLACE_CGROUP1) != 0 ? "cgroup1" : "affinity")};
+  return Value{driver_name(sets.flags(state.nodes()[slot].hierarchy))};
 }
 
 Result<Change> prepare_list(Writer& writer, const PlaceKind& kind, Slot slot, const std::string& text) {
@@ -169,7 +172,8 @@ Result<void> admit(const Writer& writer, const PlaceKind& kind, Slot slot,
 
 Result<std::string> note(const State& state, const PlaceKind& kind, Slot slot) {
   CTN_ASSIGN(Sets sets, Sets::open(state, kind));
-  if (slot < CTN_MAX_HIER || sets.own(slot).empty()) return std::string();
+  if (slot < CTN_MAX_HIER) return "placed by " + driver_name(sets.flags(slot));
+  if (sets.own(slot).empty()) return std::string();
   IndexSet online = kind.online();
   std::string effective = (sets.computed(slot, online) & online).to_string();
   std::string own = sets.own(slot).to_string();
