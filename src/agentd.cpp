@@ -115,9 +115,13 @@ class Agentd {
     }
   }
 
+  /* Did the last sweep meet something that may pass by itself? */
+  bool unsure() const { return unsure_; }
+
   /* Deals with everything that is to be done now. */
   Result<void> sweep() {
     CTN_ASSIGN(Writer writer, Writer::open(pins_));
+    log_troubles(writer);
     for (Slot slot = CTN_MAX_HIER; slot < writer.core().high_slot; slot++) announce(writer, slot);
     for (const std::string& removed : sweep_transient(writer))
       log_(fmt::format("removed {}, left behind by a `run` that died", removed));
@@ -129,6 +133,21 @@ class Agentd {
   }
 
  private:
+  /* What is gone a moment later, such as a CPU on its way, is no trouble: told when it is met twice in a
+   * row, and once. */
+  void log_troubles(const Writer& writer) {
+    std::map<std::string, bool> now;
+    unsure_ = false;
+    for (const Error& trouble : writer.troubles()) {
+      auto before = troubles_.find(trouble.what);
+      bool again = before != troubles_.end();
+      if (again && !before->second) log_(fmt::format("warning: {}", trouble.what));
+      now[trouble.what] = again;
+      unsure_ = unsure_ || !again;
+    }
+    troubles_ = std::move(now);
+  }
+
   void watch(int fd) {
     epoll_event wanted = {};
     wanted.events = EPOLLIN;
@@ -175,6 +194,8 @@ class Agentd {
   UniqueFd wake_;
   UniqueFd taken_down_;
   UniqueFd hotplug_; /* the kernel's tidings of devices */
+  std::map<std::string, bool> troubles_; /* of the last sweep: was it told? */
+  bool unsure_ = false;
   std::map<int, std::pair<UniqueFd, std::uint32_t>> owners_; /* by pidfd: itself, pid */
 };
 
@@ -184,7 +205,8 @@ Result<void> serve_releases(const Pins& pins, int stop_fd, const std::function<v
                             const std::function<void(const std::string&)>& log) {
   /* For what tells nobody: a `run` killed before its command was in its container. */
   constexpr int kSweepMs = 60'000;
-  /* Once more after we were woken: a CPU may come or go while its tidings are dealt with. */
+  /* Once more after we were woken: a CPU may come or go while its tidings are dealt with. Likewise after
+   * something went wrong. */
   constexpr int kSettleMs = 1000;
   std::signal(SIGCHLD, SIG_IGN); /* agents are not waited for */
   CTN_ASSIGN(EventReader events, EventReader::open(pins, EventReader::From::kNow));
@@ -192,7 +214,7 @@ Result<void> serve_releases(const Pins& pins, int stop_fd, const std::function<v
   CTN_TRY(agentd.sweep());
   ready();
   auto swept_at = std::chrono::steady_clock::now();
-  int period = kSweepMs;
+  int period = agentd.unsure() ? kSettleMs : kSweepMs;
   for (;;) {
     bool any = false;
     while (auto event = events.next())
@@ -215,6 +237,7 @@ Result<void> serve_releases(const Pins& pins, int stop_fd, const std::function<v
       log("ctnbpf was taken down");
       return {};
     }
+    if (agentd.unsure()) period = kSettleMs;
   }
 }
 

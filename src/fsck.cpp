@@ -69,12 +69,24 @@ std::vector<std::string> sweep_transient(Writer& writer) {
 
 namespace {
 
+Result<std::vector<std::string>> leftovers(const Writer& writer, bool remove) {
+  std::vector<std::string> found;
+  for (const Subsystem* subsystem : subsystems()) {
+    if (subsystem->leftovers == nullptr) continue;
+    CTN_ASSIGN(auto its, subsystem->leftovers(writer, remove));
+    found.insert(found.end(), its.begin(), its.end());
+  }
+  return found;
+}
+
 Result<std::vector<std::string>> find_problems(Writer& writer) {
   std::vector<std::string> found = tree::check(writer);
   for (const std::string& program : hooks::missing(writer))
     found.push_back(fmt::format("program {} is needed and not attached", program));
-  for (const std::string& left : left_over_pins(writer.pins()))
-    found.push_back(fmt::format("{} was left behind by an `up` or `down` that was killed", left));
+  for (const std::string& pins : left_over_pins(writer.pins()))
+    found.push_back(fmt::format("{} was left behind by an `up` or `down` that was killed", pins));
+  CTN_ASSIGN(auto left, leftovers(writer, false));
+  found.insert(found.end(), left.begin(), left.end());
   CTN_ASSIGN(auto differences, steady_complaints(writer));
   found.insert(found.end(), differences.begin(), differences.end());
   for (Slot slot = CTN_MAX_HIER; slot < writer.core().high_slot; slot++)
@@ -102,13 +114,15 @@ Result<void> repair_all(Writer& writer, std::vector<std::string>& repaired) {
     CTN_ASSIGN(auto mended, subsystem->repair(writer));
     add(mended);
   }
+  CTN_ASSIGN(auto left, leftovers(writer, true));
+  for (const std::string& one : left) repaired.push_back("put right: " + one);
   for (const std::string& one : sweep_transient(writer))
     repaired.push_back(fmt::format("removed {}, left behind by a `run` that died", one));
   if (std::uint32_t freed = tree::sweep_lingering(writer); freed != 0)
     repaired.push_back(fmt::format("freed {} removed container{}", freed, freed == 1 ? "" : "s"));
-  for (const std::string& left : left_over_pins(writer.pins())) {
+  for (const std::string& pins : left_over_pins(writer.pins())) {
     CTN_TRY(remove_left_over_pins(writer.pins()));
-    repaired.push_back(fmt::format("removed {}", left));
+    repaired.push_back(fmt::format("removed {}", pins));
   }
   for (const std::string& program : hooks::missing(writer))
     repaired.push_back(fmt::format("attached program {}", program));

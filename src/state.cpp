@@ -113,7 +113,8 @@ Result<Writer> Writer::open(const Pins& pins, UniqueFd lock) {
   store(writer.core_->dirty, 1U);
   for (const Subsystem* subsystem : subsystems())
     if (subsystem->refresh != nullptr && writer.core().bound[subsystem->id] != 0)
-      subsystem->refresh(writer, interrupted);
+      if (auto done = subsystem->refresh(writer, interrupted); !done)
+        writer.troubles_.push_back(done.error());
   writer.lock_ = std::make_unique<Lock>(Lock{std::move(lock)});
   return writer;
 }

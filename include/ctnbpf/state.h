@@ -95,6 +95,10 @@ class Writer : public State {
    * attributes is checked against what comes before it in the same command. */
   std::map<const void*, std::uint64_t>& pending() { return pending_; }
 
+  /* What a subsystem could not bring in line with the machine when this was opened; the next one tries
+   * again. */
+  const std::vector<Error>& troubles() const { return troubles_; }
+
   /* Has the command at work been allowed to move tasks out of what a service manager made for them? */
   bool may_move() const { return may_move_; }
   void allow_moves(bool allowed) { may_move_ = allowed; }
@@ -116,6 +120,7 @@ class Writer : public State {
   struct Lock;
   std::unique_ptr<Lock> lock_;
   std::map<const void*, std::uint64_t> pending_;
+  std::vector<Error> troubles_;
   bool may_move_ = false;
 };
 

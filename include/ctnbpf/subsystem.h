@@ -130,15 +130,18 @@ struct Subsystem {
   /* Attributes of `slot` were set: has what follows from them done for the container and those below. */
   Result<void> (*settle)(Writer& writer, Slot slot) = nullptr;
   /* Called for whatever changes something: the machine may have changed since. `interrupted`: a writer
-   * was killed. What cannot be done is left to the next. */
-  void (*refresh)(Writer& writer, bool interrupted) = nullptr;
-  /* Everything is about to be taken down: the machine is to be as if the subsystem never was. */
+   * was killed. What cannot be done is left to the next; an error is a trouble of the Writer's. */
+  Result<void> (*refresh)(Writer& writer, bool interrupted) = nullptr;
+  /* Everything is about to be taken down: the tasks are to be as if the subsystem never was. */
   Result<void> (*release)(Writer& writer) = nullptr;
+  /* What is on the machine on its account, beside tasks, that no hierarchy needs any more; with `remove`
+   * it goes. Asked whether it is bound or not. */
+  Result<std::vector<std::string>> (*leftovers)(const State& state, bool remove) = nullptr;
   /* A command of `run` is in `slot`: what it has to be told before it is executed, or nothing; and what
    * its process, which has no more of us than that text, then does. */
   Result<std::string> (*before_exec)(const State& state, Slot slot) = nullptr;
   void (*in_command)(const std::string& told) = nullptr;
-  /* A word or two for `tree` ("cpus 0-1"); empty: nothing to tell. */
+  /* A word or two for `tree` ("cpus 0-1"), of a root about the hierarchy; empty: nothing to tell. */
   Result<std::string> (*note)(const State& state, Slot slot) = nullptr;
   /* How it does what it does, for `doctor`: a line each. */
   std::vector<std::string> (*ways)(const State* state) = nullptr;

@@ -91,6 +91,7 @@ Result<Writer> open_writer(const Context& context, BringUp first) {
   settings.default_layout = first != BringUp::kBare;
   if (first != BringUp::kNo && !context.pins().exist()) CTN_TRY(bring_up(context.pins(), settings));
   CTN_ASSIGN(Writer writer, Writer::open(context.pins()));
+  for (const Error& trouble : writer.troubles()) note(fmt::format("warning: {}", trouble.what));
   if (first == BringUp::kEnsure) CTN_TRY(ensure_hierarchy(writer));
   return writer;
 }

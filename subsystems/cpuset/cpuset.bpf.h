@@ -45,9 +45,14 @@ static __always_inline bool cpuset_in_group(struct task_struct *task) {
   if (!state) return false;
   if (state->flags & PLACE_CGROUP1) return true;
   if (!(state->flags & PLACE_CGROUP2) || !state->group) return false;
+  /* A pair's group, its home, all of ours: see placement/groups.h. */
   struct cgroup *group = BPF_CORE_READ(task, cgroups, dfl_cgrp);
-  return BPF_CORE_READ(group, kn, id) == state->group ||
-         BPF_CORE_READ(group, self.parent, cgroup, kn, id) == state->group;
+  for (int level = 0; level < 3 && group; level++) {
+    if (BPF_CORE_READ(group, kn, id) == state->group) return true;
+    struct cgroup_subsys_state *above = BPF_CORE_READ(group, self.parent);
+    group = above ? BPF_CORE_READ(above, cgroup) : NULL;
+  }
+  return false;
 }
 
 static __always_inline void cpuset_note_mask(const void *mask) {

@@ -20,26 +20,16 @@ namespace {
 using Ops = PlacementOps<kNodes>;
 
 constexpr std::array kAttributes = {
-    Attribute{"mems", "memory nodes to allocate from: a list such as 0-1; empty: those of the container above",
-              Ops::read_list, Ops::prepare_list, "--mems"},
-    Attribute{"mem_exclusive", "1: no sibling may have any of these nodes", Ops::read_flag<PLACE_EXCLUSIVE>,
-              Ops::prepare_exclusive},
+    Ops::list(
+        "memory nodes to allocate from: a list such as 0-1; empty: those of the container above",
+        "--mems"),
+    Ops::exclusive("1: no sibling may have any of these nodes"),
     Attribute{"memory_migrate", "1: pages of tasks move with the set, and when they come",
               Ops::read_flag<PLACE_MIGRATE>, placement::prepare_migrate},
-    Attribute{"effective_mems", "nodes in use now: those with memory, by the list that is in force",
-              Ops::read_effective},
-    Attribute{.name = "placement",
-              .help = "of a root without containers: auto, cgroup or affinity",
-              .read = Ops::read_placement,
-              .prepare = Ops::prepare_placement,
-              .hierarchy_option = "--placement"},
-    Attribute{"driver", "how memory is placed: cgroup2, cgroup1 or affinity (memory policy)", Ops::read_driver},
-    Attribute{.name = "strict",
-              .help = "of a root; 1: no task may come to a container whose list is empty",
-              .read = Ops::read_strict,
-              .prepare = Ops::prepare_strict,
-              .hierarchy_option = "--strict-cpusets",
-              .flag = true},
+    Ops::effective("nodes in use now: those with memory, by the list that is in force"),
+    Ops::how(),
+    Ops::driver("how memory is placed: cgroup2, cgroup1 or affinity (memory policy)"),
+    Ops::strict(),
 };
 
 Result<std::string> before_exec(const State& state, Slot slot) {
@@ -50,36 +40,17 @@ Result<std::string> before_exec(const State& state, Slot slot) {
 
 /* Where no group confines it, a command takes its memory policy along. */
 void in_command(const std::string& nodes) {
-  for (Groups::Version version : {Groups::Version::kV2, Groups::Version::kV1})
-    if (auto groups = Groups::open(version); groups && groups->group_of(::getpid())) return;
+  if (Groups::holds(::getpid())) return;
   if (auto set = parse_index_set("memset.mems", nodes, PLACE_MAX_NODES)) (void)affinity::bind_memory(*set);
 }
 
 }  // namespace
 
-const Subsystem kMemset = {
-    .id = CTN_MEMSET,
-    .name = "memset",
-    .help = "which memory nodes the tasks of a container use",
-    .attributes = kAttributes,
-    .hooks = 0,
-    .level_from = CTN_HOOKS_TASK,
-    .minimum = CTN_LEVEL_ACCOUNTING,
-    .bind = Ops::bind,
-    .create = Ops::create,
-    .removed = Ops::removed,
-    .check = Ops::check,
-    .repair = Ops::repair,
-    .unbind = Ops::unbind,
-    .attach = Ops::attach,
-    .admit = Ops::admit,
-    .settle = Ops::settle,
-    .refresh = Ops::refresh,
-    .release = Ops::release,
-    .before_exec = before_exec,
-    .in_command = in_command,
-    .note = Ops::note,
-    .ways = Ops::ways,
-};
+constinit const Subsystem kMemset = [] {
+  Subsystem it = Ops::subsystem("which memory nodes the tasks of a container use", kAttributes);
+  it.before_exec = before_exec;
+  it.in_command = in_command;
+  return it;
+}();
 
 }  // namespace ctnbpf

@@ -3,16 +3,28 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+
+#include "ctnbpf/state.h"
+#include "pins.h"
 
 namespace ctnbpf {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr const char* kGroupName = "ctnbpf";
+constexpr const char* kHomePrefix = "from-";
+/* On a home: the path of the group its processes came from. */
+constexpr const char* kCameFrom = "trusted.ctnbpf.came_from";
+/* On the root group of v2: it was us who switched the controller on. */
+constexpr const char* kSwitchedOn = "trusted.ctnbpf.cpuset";
 
 std::string read_line(const std::string& path) {
   std::ifstream file(path);
@@ -36,6 +48,20 @@ Result<void> write_file(const std::string& path, const std::string& text) {
   ::close(fd);
   if (done < 0) return system_error(error, fmt::format("write '{}' to '{}'", text, path));
   return {};
+}
+
+Result<void> make_directory(const std::string& path) {
+  if (::mkdir(path.c_str(), 0755) != 0 && errno != EEXIST)
+    return system_error(fmt::format("make group '{}'", path));
+  return {};
+}
+
+/* Removes a group and those below it, leaves first; what is in use stays. */
+void remove_tree(const std::string& path) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(path, error))
+    if (entry.is_directory()) remove_tree(entry.path());
+  (void)::rmdir(path.c_str());
 }
 
 /* Where a cgroup file system is mounted: v2, or v1 with the cpuset controller. */
@@ -63,46 +89,95 @@ std::string mounted(Groups::Version version) {
   return {};
 }
 
-}  // namespace
-
-bool Groups::available(Version version) {
+/* mounted(), if the controller is there. */
+std::string usable(Groups::Version version) {
   std::string root = mounted(version);
-  if (root.empty()) return false;
-  return version == Version::kV1 || has_word(read_line(root + "/cgroup.controllers"), "cpuset");
+  if (version == Groups::Version::kV2 &&
+      !has_word(read_line(root + "/cgroup.controllers"), "cpuset"))
+    return {};
+  return root;
 }
 
-Result<Groups> Groups::open(Version version) {
-  if (!available(version))
+}  // namespace
+
+bool Groups::available(Version version) { return !usable(version).empty(); }
+
+Result<Groups> Groups::open(Version version, const State& state) {
+  std::string root = usable(version);
+  if (root.empty())
     return Error{ENOTSUP, fmt::format("no cpuset controller of cgroup v{} is mounted here",
                                       version == Version::kV2 ? 2 : 1)};
-  return Groups(version, mounted(version));
+  const std::string& pins = state.pins().root();
+  return Groups(version, root,
+                pins == kDefaultPinRoot
+                    ? kGroupName
+                    : fmt::format("{}-{:x}", kGroupName, std::hash<std::string>()(pins)));
+}
+
+bool Groups::holds(pid_t tid) {
+  for (Version version : {Version::kV2, Version::kV1})
+    if (Groups(version, "", "").path_of(tid).starts_with(std::string("/") + kGroupName))
+      return true;
+  return false;
+}
+
+Result<void> Groups::switch_on(const std::string& directory) const {
+  std::string file = directory + "/cgroup.subtree_control";
+  if (has_word(read_line(file), "cpuset")) return {};
+  /* Marked first: a mark too many is taken off by switch_off. */
+  if (directory == root_ && ::setxattr(root_.c_str(), kSwitchedOn, "1", 1, 0) != 0)
+    return system_error(fmt::format("mark '{}'", root_));
+  return write_file(file, "+cpuset");
+}
+
+/* v1 knows no inheriting. */
+Result<void> Groups::inherit(const std::string& directory, const std::string& above) const {
+  for (const char* file : {"/cpuset.cpus", "/cpuset.mems"})
+    if (read_line(directory + file) != read_line(above + file))
+      CTN_TRY(write_file(directory + file, read_line(above + file)));
+  return {};
 }
 
 /* Each part may be there already. */
 Result<void> Groups::make_top() const {
-  if (version_ == Version::kV2 && !has_word(read_line(root_ + "/cgroup.subtree_control"), "cpuset"))
-    CTN_TRY(write_file(root_ + "/cgroup.subtree_control", "+cpuset"));
-  if (::mkdir(top().c_str(), 0755) != 0 && errno != EEXIST) return system_error(fmt::format("make group '{}'", top()));
-  if (version_ == Version::kV2) {
-    if (!has_word(read_line(top() + "/cgroup.subtree_control"), "cpuset"))
-      CTN_TRY(write_file(top() + "/cgroup.subtree_control", "+cpuset"));
-    return {};
-  }
-  for (const char* file : {"/cpuset.cpus", "/cpuset.mems"})
-    if (read_line(top() + file) != read_line(root_ + file)) CTN_TRY(write_file(top() + file, read_line(root_ + file)));
-  return {};
+  if (version_ == Version::kV2) CTN_TRY(switch_on(root_));
+  CTN_TRY(make_directory(top()));
+  return version_ == Version::kV2 ? switch_on(top()) : inherit(top(), root_);
+}
+
+Result<std::string> Groups::make_home(pid_t pid) const {
+  std::string from = path_of(pid);
+  if (group_of(pid)) from = "/";
+  struct stat st = {};
+  if (from.empty() || ::stat((root_ + from).c_str(), &st) != 0)
+    return Error{ESRCH, fmt::format("process {} is gone", pid)};
+  if (from.starts_with("/.."))
+    return Error{ENOTSUP,
+                 fmt::format("process {} is in a group that cannot be seen from here", pid)};
+  std::string home = kHomePrefix + std::to_string(st.st_ino);
+  CTN_TRY(make_top());
+  CTN_TRY(make_directory(path(home)));
+  if (::setxattr(path(home).c_str(), kCameFrom, from.data(), from.size(), 0) != 0)
+    return system_error(fmt::format("note in '{}' where its processes came from", path(home)));
+  return home;
+}
+
+std::string Groups::home_of(const std::string& group) {
+  return group.starts_with(kHomePrefix) ? group.substr(0, group.find('/')) : std::string();
 }
 
 Result<void> Groups::set(const std::string& group, const IndexSet& cpus, const IndexSet& mems, bool migrate) const {
   CTN_TRY(make_top());
   std::string own = path(group);
-  if (::mkdir(own.c_str(), 0755) != 0 && errno != EEXIST) return system_error(fmt::format("make group '{}'", own));
+  std::string home = path(home_of(group));
+  CTN_TRY(make_directory(home));
+  CTN_TRY(version_ == Version::kV2 ? switch_on(home) : inherit(home, top()));
+  CTN_TRY(make_directory(own));
   if (version_ == Version::kV2 && read_line(own + "/cgroup.type") != "threaded")
     CTN_TRY(write_file(own + "/cgroup.type", "threaded"));
   if (version_ == Version::kV1 && read_line(own + "/cpuset.memory_migrate") != (migrate ? "1" : "0"))
     CTN_TRY(write_file(own + "/cpuset.memory_migrate", migrate ? "1" : "0"));
   for (const auto& [file, set] : {std::pair{"/cpuset.cpus", &cpus}, {"/cpuset.mems", &mems}}) {
-    /* v1 knows no inheriting. */
     std::string text = set->empty() && version_ == Version::kV1 ? read_line(top() + file) : set->to_string();
     if (read_line(own + file) != text) CTN_TRY(write_file(own + file, text + "\n"));
   }
@@ -125,7 +200,7 @@ std::string Groups::path_of(pid_t tid) const {
 
 std::optional<std::string> Groups::group_of(pid_t tid) const {
   std::string path = path_of(tid);
-  std::string ours = std::string("/") + kGroupName;
+  std::string ours = "/" + name_;
   if (path == ours) return "";
   if (path.starts_with(ours + "/")) return path.substr(ours.size() + 1);
   return std::nullopt;
@@ -148,14 +223,28 @@ Result<void> Groups::put_thread(const std::string& group, pid_t tid) const {
 }
 
 Result<void> Groups::take_out(pid_t pid) const {
-  return write_file(root_ + "/cgroup.procs", std::to_string(pid));
+  std::array<char, 4096> from = {};
+  ssize_t size = ::getxattr(path(home_of(group_of(pid).value_or(""))).c_str(), kCameFrom,
+                            from.data(), from.size());
+  std::string to(from.data(), size > 0 ? static_cast<std::size_t>(size) : 0);
+  for (;;) {
+    if (to == "/") to.clear();
+    auto done = write_file(root_ + to + "/cgroup.procs", std::to_string(pid));
+    if (done || done.error().code == ESRCH || to.empty()) return done;
+    to.erase(to.find_last_of('/'));
+  }
 }
 
 std::vector<std::string> Groups::all() const {
   std::vector<std::string> out;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(top(), error))
-    if (entry.is_directory()) out.push_back(entry.path().filename());
+  for (const auto& home : fs::directory_iterator(top(), error)) {
+    if (!home.is_directory()) continue;
+    std::string name = home.path().filename();
+    for (const auto& group : fs::directory_iterator(home.path(), error))
+      if (group.is_directory()) out.push_back(name + "/" + group.path().filename().string());
+    out.push_back(name);
+  }
   return out;
 }
 
@@ -167,12 +256,32 @@ std::vector<pid_t> Groups::threads(const std::string& group) const {
 }
 
 std::string Groups::cpus(const std::string& group) const { return read_line(path(group) + "/cpuset.cpus"); }
-std::string Groups::mems(const std::string& group) const { return read_line(path(group) + "/cpuset.mems"); }
-bool Groups::remove(const std::string& group) const { return ::rmdir(path(group).c_str()) == 0 || errno == ENOENT; }
+std::string Groups::mems(const std::string& group) const {
+  return read_line(path(group) + "/cpuset.mems");
+}
 std::uint64_t Groups::top_inode() const {
   struct stat st = {};
   return ::stat(top().c_str(), &st) == 0 ? st.st_ino : 0;
 }
-void Groups::remove_top() const { (void)::rmdir(top().c_str()); }
+
+void Groups::remove_empty() const { remove_tree(top()); }
+
+bool Groups::switched_on() const {
+  char mark = 0;
+  return version_ == Version::kV2 && ::getxattr(root_.c_str(), kSwitchedOn, &mark, 1) == 1;
+}
+
+/* The kernel refuses while a group passes the controller on. One that uses it without passing it on has a
+ * list of its own. */
+void Groups::switch_off() const {
+  if (!switched_on()) return;
+  bool used = false;
+  std::error_code error;
+  for (const auto& group : fs::directory_iterator(root_, error))
+    for (const char* file : {"/cpuset.cpus", "/cpuset.mems"})
+      used = used || (group.is_directory() && !read_line(group.path().string() + file).empty());
+  if (!used) (void)write_file(root_ + "/cgroup.subtree_control", "-cpuset");
+  (void)::removexattr(root_.c_str(), kSwitchedOn);
+}
 
 }  // namespace ctnbpf

@@ -1,8 +1,14 @@
-/* Groups of the kernel's cpuset controller: one for each pair in use, all below one group of ours,
- * `ctnbpf` at the top of the cgroup tree. Cgroup v2, or the v1 controller.
+/* Groups of the kernel's cpuset controller, below one group of ours at the top of the cgroup tree. Cgroup
+ * v2, or the v1 controller.
  *
- * In v2 they are threaded groups, so that threads of one process can be in different ones; the process
- * as a whole is then below `ctnbpf`, and its unconfined threads are in `ctnbpf` itself. */
+ *   /ctnbpf/from-4711/cpus-9-mems-12
+ *
+ * First the *home*: by the inode of the group its processes came from, whose path it keeps in an extended
+ * attribute, so that they, and those they fork, can go back. Below it one group for each pair in use. In
+ * v2 these are threaded, so that threads of one process can be in different ones; the process as a whole is
+ * then in the home, and its unconfined threads are in that itself.
+ *
+ * A group is named here by its path below `ctnbpf`. */
 #pragma once
 
 #include <sys/types.h>
@@ -18,7 +24,7 @@
 
 namespace ctnbpf {
 
-inline constexpr const char* kGroupName = "ctnbpf";
+class State;
 
 class Groups {
  public:
@@ -26,9 +32,16 @@ class Groups {
 
   /* Is there a cpuset controller of this version to be had? */
   static bool available(Version version);
-  /* Looks only; nothing is made. ENOTSUP if it is not available. */
-  static Result<Groups> open(Version version);
+  /* Those of this instance: `ctnbpf`, for pins elsewhere another name. Looks only; nothing is made.
+   * ENOTSUP if the controller is not available. */
+  static Result<Groups> open(Version version, const State& state);
+  /* Is the task in a group of any instance? */
+  static bool holds(pid_t tid);
 
+  /* The home of a process that is in none: made, if need be. ESRCH: the process is gone. */
+  Result<std::string> make_home(pid_t pid) const;
+  /* Of a group: the home it is, or is in. Empty: none. */
+  static std::string home_of(const std::string& group);
   /* Makes the group, or sets it to these: at once for all that are in it. An empty set is what the group
    * above has. */
   Result<void> set(const std::string& group, const IndexSet& cpus, const IndexSet& mems, bool migrate) const;
@@ -36,35 +49,48 @@ class Groups {
   std::optional<std::string> group_of(pid_t tid) const;
   /* Is it in a group that systemd or a container engine made for one service or session? v1: never. */
   bool managed(pid_t tid) const;
-  /* Puts a whole process, or a thread of a process that is below `ctnbpf`, into a group. ESRCH: gone. */
+  /* Puts a whole process, or a thread of a process that is in that home, into a group. ESRCH: gone. */
   Result<void> put_process(const std::string& group, pid_t pid) const;
   Result<void> put_thread(const std::string& group, pid_t tid) const;
-  /* Takes a process out, to the top of the cgroup tree. */
+  /* Takes a process out, back to where it came from; if that is gone, or takes no process now, to the
+   * nearest group above it that does. */
   Result<void> take_out(pid_t pid) const;
 
+  /* Groups in the homes, and the homes after them. */
   std::vector<std::string> all() const;
   /* Threads in a group; "" for those in `ctnbpf` itself. */
   std::vector<pid_t> threads(const std::string& group) const;
   /* What the group has: its file's text. */
   std::string cpus(const std::string& group) const;
   std::string mems(const std::string& group) const;
-  /* False while something is in it. */
-  bool remove(const std::string& group) const;
+  /* As it is called from the root of the cgroup tree: "/ctnbpf/from-1". */
+  std::string full_name(const std::string& group) const {
+    return "/" + name_ + (group.empty() ? "" : "/") + group;
+  }
   /* Of `ctnbpf`; 0 while there is none. */
   std::uint64_t top_inode() const;
-  /* Removes `ctnbpf`, if it is empty. */
-  void remove_top() const;
+  /* Removes those that nobody is in, and `ctnbpf` with the last. */
+  void remove_empty() const;
+
+  /* v2: is the controller on for the groups at the top because we switched it on? */
+  bool switched_on() const;
+  /* Switches it off, if that was us and no group uses it. */
+  void switch_off() const;
 
  private:
-  Groups(Version version, std::string root) : version_(version), root_(std::move(root)) {}
-  std::string top() const { return root_ + "/" + kGroupName; }
+  Groups(Version version, std::string root, std::string name)
+      : version_(version), root_(std::move(root)), name_(std::move(name)) {}
+  std::string top() const { return root_ + "/" + name_; }
   std::string path(const std::string& group) const { return group.empty() ? top() : top() + "/" + group; }
   Result<void> make_top() const;
+  Result<void> switch_on(const std::string& directory) const;
+  Result<void> inherit(const std::string& directory, const std::string& above) const;
   std::string path_of(pid_t tid) const;
   const char* threads_file() const { return version_ == Version::kV2 ? "/cgroup.threads" : "/tasks"; }
 
   Version version_;
   std::string root_; /* where the file system is mounted */
+  std::string name_; /* of the group at the top */
 };
 
 }  // namespace ctnbpf

@@ -3,9 +3,6 @@
 #include <algorithm>
 #include <fstream>
 
-#include "cpuset/cpuset.h"
-#include "memset/memset.h"
-
 namespace ctnbpf {
 namespace {
 
@@ -18,15 +15,11 @@ IndexSet shown(const char* path, const char* otherwise) {
   return set ? *set : IndexSet();
 }
 
+}  // namespace
+
 IndexSet cpus_there() { return shown("/sys/devices/system/cpu/present", "0"); }
 IndexSet cpus_online() { return shown("/sys/devices/system/cpu/online", "0"); }
 IndexSet nodes_with_memory() { return shown("/sys/devices/system/node/has_memory", "0"); }
-
-}  // namespace
-
-const PlaceKind kCpus = {CTN_CPUSET, "cpuset", "cpus", "cpu_exclusive", PLACE_MAX_CPUS, cpus_there, cpus_online};
-const PlaceKind kNodes = {CTN_MEMSET,      "memset",          "mems",           "mem_exclusive",
-                          PLACE_MAX_NODES, nodes_with_memory, nodes_with_memory};
 
 std::uint32_t place_words() {
   static const std::uint32_t words = [] {

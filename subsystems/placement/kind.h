@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "cpuset/cpuset.h"
+#include "memset/memset.h"
 #include "placement/index_set.h"
 
 namespace ctnbpf {
@@ -12,13 +14,32 @@ struct PlaceKind {
   const char* name;        /* "cpuset", also of its maps: "cpuset_states", "cpuset_sets" */
   const char* list;        /* "cpus" */
   const char* exclusive;   /* "cpu_exclusive" */
+  const char* effective;   /* "effective_cpus" */
   std::uint32_t limit;     /* numbers are below it */
   IndexSet (*all)();       /* what there is, offline ones too: the set of a root */
   IndexSet (*online)();
 };
 
-extern const PlaceKind kCpus;
-extern const PlaceKind kNodes;
+IndexSet cpus_there();
+IndexSet cpus_online();
+IndexSet nodes_with_memory();
+
+inline constexpr PlaceKind kCpus = {.id = CTN_CPUSET,
+                                    .name = "cpuset",
+                                    .list = "cpus",
+                                    .exclusive = "cpu_exclusive",
+                                    .effective = "effective_cpus",
+                                    .limit = PLACE_MAX_CPUS,
+                                    .all = cpus_there,
+                                    .online = cpus_online};
+inline constexpr PlaceKind kNodes = {.id = CTN_MEMSET,
+                                     .name = "memset",
+                                     .list = "mems",
+                                     .exclusive = "mem_exclusive",
+                                     .effective = "effective_mems",
+                                     .limit = PLACE_MAX_NODES,
+                                     .all = nodes_with_memory,
+                                     .online = nodes_with_memory};
 
 /* Words that a set of any kind takes on this machine; does not change while it runs. */
 std::uint32_t place_words();

@@ -36,10 +36,16 @@ Result<void> refresh(Writer& writer, bool interrupted);
 Result<std::vector<std::string>> check(const State& state);
 Result<std::vector<std::string>> repair(Writer& writer);
 
-/* Do the tasks of any hierarchy use groups? */
+/* Does any hierarchy use groups of this version; of any? */
+bool uses_groups(const State& state, Groups::Version version);
 bool uses_groups(const State& state);
 /* Removes groups nobody is in any more. */
 void prune(const State& state);
+/* Groups of a version that no hierarchy uses, and the switch in `cgroup.subtree_control` that was turned
+ * for them. With `remove` they go, and who is in them goes back to where it came from. */
+Result<std::vector<std::string>> leftovers(const State& state, bool remove);
+/* All groups, whoever uses them, and the switch. */
+void clear_away(const State& state);
 /* The end: all tasks may use everything again, all groups go. */
 Result<void> release(Writer& writer);
 

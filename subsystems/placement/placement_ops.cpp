@@ -154,7 +154,7 @@ Result<void> admit(const Writer& writer, const PlaceKind& kind, Slot slot,
                                      full(kind, kind.list))};
   if (!sets.confined(slot)) return {};
   bool may_group = (flags & PLACE_CGROUP2) != 0 && ((flags & PLACE_AUTO) != 0 || writer.may_move());
-  auto groups = Groups::open(Groups::Version::kV2);
+  auto groups = Groups::open(Groups::Version::kV2, writer);
   CTN_ASSIGN(auto tasks, walk_tasks(writer.pins()));
   for (const ctn_walk_task& task : tasks) {
     if (has_exited(task) || !belongs(task)) continue;

@@ -34,11 +34,78 @@ std::vector<std::string> ways(const State* state, const PlaceKind& kind);
 }  // namespace placement
 
 template <const PlaceKind& kKind>
-struct PlacementOps {
-  static Result<Value> read_list(const State& s, Slot slot) { return placement::read_list(s, kKind, slot); }
-  static Result<Value> read_effective(const State& s, Slot slot) { return placement::read_effective(s, kKind, slot); }
+class PlacementOps {
+ public:
+  static constexpr Attribute list(const char* help, const char* run_option) {
+    return {.name = kKind.list,
+            .help = help,
+            .read = read_list,
+            .prepare = prepare_list,
+            .run_option = run_option};
+  }
+  static constexpr Attribute exclusive(const char* help) {
+    return {.name = kKind.exclusive,
+            .help = help,
+            .read = read_flag<PLACE_EXCLUSIVE>,
+            .prepare = prepare_exclusive};
+  }
+  static constexpr Attribute effective(const char* help) {
+    return {.name = kKind.effective, .help = help, .read = read_effective};
+  }
+  static constexpr Attribute how() {
+    return {.name = "placement",
+            .help = "of a root without containers: auto, cgroup or affinity",
+            .read = read_placement,
+            .prepare = prepare_placement,
+            .hierarchy_option = "--placement"};
+  }
+  static constexpr Attribute driver(const char* help) {
+    return {.name = "driver", .help = help, .read = read_driver};
+  }
+  static constexpr Attribute strict() {
+    return {.name = "strict",
+            .help = "of a root; 1: no task may come to a container whose list is empty",
+            .read = read_strict,
+            .prepare = prepare_strict,
+            .hierarchy_option = "--strict-cpusets",
+            .flag = true};
+  }
+
+  /* Everything but what only one of the two has. */
+  static constexpr Subsystem subsystem(const char* help, std::span<const Attribute> attributes) {
+    return {.id = kKind.id,
+            .name = kKind.name,
+            .help = help,
+            .attributes = attributes,
+            .hooks = 0,
+            .level_from = CTN_HOOKS_TASK,
+            .minimum = CTN_LEVEL_ACCOUNTING,
+            .bind = bind,
+            .create = create,
+            .removed = removed,
+            .check = check,
+            .repair = repair,
+            .unbind = unbind,
+            .attach = attach,
+            .admit = admit,
+            .settle = settle,
+            .refresh = refresh,
+            .release = release,
+            .leftovers = leftovers,
+            .note = note,
+            .ways = ways};
+  }
+
   template <place_flag kFlag>
   static Result<Value> read_flag(const State& s, Slot slot) { return placement::read_flag(s, kKind, slot, kFlag); }
+
+ private:
+  static Result<Value> read_list(const State& s, Slot slot) {
+    return placement::read_list(s, kKind, slot);
+  }
+  static Result<Value> read_effective(const State& s, Slot slot) {
+    return placement::read_effective(s, kKind, slot);
+  }
   static Result<Value> read_strict(const State& s, Slot slot) {
     return placement::read_flag(s, kKind, s.nodes()[slot].hierarchy, PLACE_STRICT);
   }
@@ -60,7 +127,7 @@ struct PlacementOps {
   static Result<void> bind(Writer& w, Slot root) { return placement::bind(w, kKind, root); }
   static Result<void> create(Writer& w, Slot slot) { return placement::create(w, kKind, slot); }
   static void removed(Writer& w, Slot slot) { placement::removed(w, kKind, slot); }
-  static void unbind(Writer& w, Slot) { placement::prune(w); }
+  static void unbind(Writer& w, Slot) { (void)placement::leftovers(w, true); }
   static Result<void> settle(Writer& w, Slot slot) { return placement::settle(w, kKind, slot); }
   static Result<void> attach(Writer& w, Slot slot, std::span<const Arrival> tasks) {
     return placement::arrive(w, kKind, slot, tasks);
@@ -81,8 +148,11 @@ struct PlacementOps {
   static Result<std::vector<std::string>> repair(Writer& w) {
     return speaks(w) ? placement::repair(w) : std::vector<std::string>();
   }
-  static void refresh(Writer& w, bool interrupted) {
-    if (speaks(w)) (void)placement::refresh(w, interrupted);
+  static Result<void> refresh(Writer& w, bool interrupted) {
+    return speaks(w) ? placement::refresh(w, interrupted) : Result<void>();
+  }
+  static Result<std::vector<std::string>> leftovers(const State& s, bool remove) {
+    return &kKind == &kCpus ? placement::leftovers(s, remove) : std::vector<std::string>();
   }
   static Result<void> release(Writer& w) { return speaks(w) ? placement::release(w) : Result<void>(); }
 };

@@ -66,4 +66,11 @@ std::string Placing::group() const {
   return name;
 }
 
+IndexSet Placing::group_cpus() const {
+  if (!cpus.confined) return {};
+  return driver() == PLACE_CGROUP1 ? cpus.set & kCpus.online() : cpus.set;
+}
+
+IndexSet Placing::group_mems() const { return mems.confined ? mems.set & kNodes.online() : IndexSet(); }
+
 }  // namespace ctnbpf

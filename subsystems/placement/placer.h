@@ -30,6 +30,10 @@ struct Placing {
   bool automatic() const;
   /* Name of the pair's group; empty if nothing is confined. */
   std::string group() const;
+  /* What is written to it; empty where that side does not confine. A group of v1 takes only what is
+   * online. */
+  IndexSet group_cpus() const;
+  IndexSet group_mems() const;
 };
 
 /* The pair of a task, from the sets in force. */

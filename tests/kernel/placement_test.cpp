@@ -12,6 +12,7 @@
 #include <fstream>
 #include <thread>
 
+#include "ctnbpf/agentd.h"
 #include "kernel_test.h"
 #include "placement/affinity.h"
 #include "placement/kind.h"
@@ -322,12 +323,21 @@ TEST_F(Cpuset, TasksOfServicesStayWhereTheyAre) {
   EXPECT_TRUE(eventually([&] { return ::rmdir(service.c_str()) == 0; }));
 }
 
-TEST_F(Cpuset, TreeShowsWhereTasksAre) {
-  NEED(need_cpus(2));
-  create("default:/a", {"cpuset.cpus=0-1", "memset.mems=0"});
-  std::string tree = ctnbpf({"tree", "default:/a"}).out;
-  EXPECT_NE(tree.find("cpus 0-1"), std::string::npos) << tree;
+/* Which driver is in force, what it cannot do, and where tasks are. */
+TEST_P(EachDriver, IsShown) {
+  std::string driver = text("p:/", "cpuset.driver");
+  create("p:/a", {"cpuset.cpus=0", "memset.mems=0"});
+  std::string tree = ctnbpf({"tree", "p:/"}).out;
+  EXPECT_EQ(tree.rfind("p (cpuset,memset), placed by " + driver + "\n", 0), 0u) << tree;
+  EXPECT_NE(tree.find("cpus 0"), std::string::npos) << tree;
   EXPECT_NE(tree.find("mems 0"), std::string::npos) << tree;
+  EXPECT_NE(ctnbpf({"tree", "p:/", "--json"}).out.find("placed by " + driver), std::string::npos);
+  std::string doctor = ctnbpf({"doctor"}).out;
+  std::map<std::string, std::string> says = {
+      {"affinity", "a mask that is partly outside is refused with EINVAL"},
+      {"cgroup2", "tasks in groups of a service manager are refused"},
+      {"cgroup1", "by groups of the kernel's cgroup v1"}};
+  EXPECT_NE(doctor.find(says[driver]), std::string::npos) << doctor;
 }
 
 /* A task that asked for less by itself keeps that when its neighbours come and go, and is put back when
@@ -377,6 +387,39 @@ TEST_F(Cpuset, FsckFindsAndMendsMasks) {
   auto mended = ctnbpf({"fsck", "--repair"});
   EXPECT_EQ(mended.code, 0) << mended.out << mended.err;
   EXPECT_EQ(mask(task), "0");
+}
+
+/* What could not be put in force is said by the command that tried, and by agentd. */
+TEST_F(Cpuset, WhatCannotBePlacedIsSaid) {
+  NEED(need_cpus(2));
+  use_driver("cgroup");
+  create("p:/a", {"cpuset.cpus=0"});
+  create("p:/b", {"cpuset.cpus=1"});
+  Background task([] { return ::pause(); });
+  Background other([] { return ::pause(); });
+  attach_pid("p:/a", task.pid());
+  attach_pid("p:/b", other.pid());
+  /* Out of its group, which goes; and no group can be made now. */
+  write_group("/cgroup.procs", std::to_string(task.pid()));
+  EXPECT_EQ(ctnbpf({"create", "p:/c"}).code, 0);
+  write_group("/ctnbpf/cgroup.max.descendants", "2");
+  leave_change_half_done("p:/a", "0-1");
+  auto next = ctnbpf({"create", "p:/d"});
+  EXPECT_EQ(next.code, 0);
+  EXPECT_EQ(next.err.rfind("ctnbpf: warning: make group '/sys/fs/cgroup/ctnbpf/from-", 0), 0u)
+      << next.err;
+
+  leave_change_half_done("p:/a", "0");
+  std::atomic<bool>* said = shared_flag();
+  Background agentd([&] {
+    auto log = [said](const std::string& line) {
+      *said = *said || line.rfind("warning: make group '/sys/fs/cgroup/ctnbpf/from-", 0) == 0;
+    };
+    return serve_releases(pins(), -1, [] {}, log) ? 0 : 1;
+  });
+  EXPECT_TRUE(eventually([said] { return said->load(); }));
+  write_group("/ctnbpf/cgroup.max.descendants", "max");
+  EXPECT_EQ(ctnbpf({"fsck", "--repair"}).code, 0);
 }
 
 /* A writer that was killed after the change and before the tasks were placed: the next one places. */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
@@ -35,7 +36,7 @@ bool PlacementTest::group_driver() { return Groups::available(Groups::Version::k
 
 void PlacementTest::TearDown() {
   KernelTest::TearDown();
-  if (root_ == "/sys/fs/cgroup") return;
+  if (root_ == kRootV2) return;
   ::umount(root_.c_str());
   /* The controller goes back some time later; or never, where a group that was removed had not been freed
    * yet when the mount went: until it is mounted and taken away once more. */
@@ -62,7 +63,7 @@ void PlacementTest::use_driver(const std::string& driver) {
     });
     if (failed != 0) {
       ::rmdir(root_.c_str());
-      root_ = "/sys/fs/cgroup";
+      root_ = kRootV2;
       GTEST_SKIP() << "the cpuset controller of cgroup v1 cannot be mounted";
     }
   }
@@ -73,6 +74,27 @@ void PlacementTest::use_driver(const std::string& driver) {
                       driver == "cgroup1" ? "cgroup" : driver});
   ASSERT_EQ(made.code, 0) << made.err;
   EXPECT_EQ(text("p:/", "cpuset.driver"), driver == "cgroup" ? "cgroup2" : driver);
+}
+
+std::string PlacementTest::group_of(pid_t pid) const {
+  std::string key = root_ == kRootV2 ? "0::" : ":cpuset:";
+  std::ifstream file("/proc/" + std::to_string(pid) + "/cgroup");
+  for (std::string line; std::getline(file, line);)
+    if (auto at = line.find(key); at != std::string::npos) return line.substr(at + key.size());
+  return {};
+}
+
+void PlacementTest::write_group(const std::string& file, const std::string& text) const {
+  std::ofstream out(root_ + file);
+  out << text << std::flush;
+  EXPECT_TRUE(out.good()) << "'" << text << "' to " << file << ": " << std::strerror(errno);
+}
+
+void PlacementTest::make_group(const std::string& group) const {
+  std::filesystem::create_directory(root_ + group);
+  if (root_ == kRootV2) return;
+  write_group(group + "/cpuset.cpus", kCpus.online().to_string());
+  write_group(group + "/cpuset.mems", kNodes.online().to_string());
 }
 
 void PlacementTest::take_all_down() {

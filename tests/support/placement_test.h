@@ -20,6 +20,12 @@ class PlacementTest : public KernelTest {
   void TearDown() override;
   /* The group of ours, there or not. */
   std::string top_group() const { return root_ + "/ctnbpf"; }
+  const std::string& cgroup_root() const { return root_; }
+  /* A task's group by the driver in use, from the root of the cgroup tree. */
+  std::string group_of(pid_t pid) const;
+  /* Makes a group outside of ours; in v1 one that tasks can come to. */
+  void make_group(const std::string& group) const;
+  void write_group(const std::string& file, const std::string& text) const;
   /* Instead of the default layout: a hierarchy `p` with cpuset and memset. */
   void use_driver(const std::string& driver);
   void take_all_down();
@@ -44,7 +50,8 @@ class PlacementTest : public KernelTest {
 
  private:
   bool mount_v1() const; /* at root_; errno */
-  std::string root_ = "/sys/fs/cgroup"; /* of the cgroup file system in use */
+  static constexpr const char* kRootV2 = "/sys/fs/cgroup";
+  std::string root_ = kRootV2; /* of the cgroup file system in use */
   bool had_v2_ = false; /* the cpuset controller was one of cgroup v2 before the test mounted it */
 };
 
