@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "crash.h"
 #include "pinning.h"
@@ -86,6 +87,12 @@ INSTANTIATE_TEST_SUITE_P(Placement, CrashDownPlaced, ::testing::Values("affinity
 
 TEST_P(CrashDownPlaced, AtEveryStep) {
   std::string all = kCpus.online().to_string();
+  auto controllers = [] {
+    std::string line;
+    std::getline(std::ifstream("/sys/fs/cgroup/cgroup.subtree_control"), line);
+    return line;
+  };
+  std::string before = controllers();
   at_every_step(fmt::format("down with {}", GetParam()), Kills::kOnce, [&](std::uint64_t step) {
     EXPECT_TRUE(bring_up(pins(), settings()).has_value());
     run_all({{"hierarchy", "create", "default", "-o", "cpuset", "--placement", GetParam()},
@@ -100,6 +107,7 @@ TEST_P(CrashDownPlaced, AtEveryStep) {
     EXPECT_FALSE(any_pins());
     EXPECT_EQ(affinity::mask_of_thread(task.pid()).to_string(), all);
     EXPECT_FALSE(std::filesystem::exists("/sys/fs/cgroup/ctnbpf"));
+    EXPECT_EQ(controllers(), before);
     return stopped;
   });
 }

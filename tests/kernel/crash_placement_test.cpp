@@ -1,7 +1,13 @@
 /* Commands that place tasks, killed at each of their steps: at most the old and the new place are ever
  * seen, and whoever comes next finishes what the killed one had begun. */
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <fstream>
+
 #include "crash.h"
 #include "placement/affinity.h"
+#include "placement/groups.h"
 #include "placement/kind.h"
 #include "placement_test.h"
 
@@ -133,6 +139,40 @@ INSTANTIATE_TEST_SUITE_P(Affinity, Crash, ::testing::ValuesIn(scenarios_under("a
 INSTANTIATE_TEST_SUITE_P(Groups, Crash, ::testing::ValuesIn(scenarios_under("cgroup")), name_of);
 INSTANTIATE_TEST_SUITE_P(Flags, Crash, ::testing::ValuesIn(flags()), name_of);
 INSTANTIATE_TEST_SUITE_P(Group, Crash, ::testing::Values(kRemoval), name_of);
+
+/* With the hierarchy that used them go the groups and the controller's switch, or with the next command. */
+class CrashSwitch : public CrashTest {
+ protected:
+  bool alone() const override { return true; }
+  static std::string controllers() {
+    std::string line;
+    std::getline(std::ifstream("/sys/fs/cgroup/cgroup.subtree_control"), line);
+    return line;
+  }
+};
+
+TEST_F(CrashSwitch, HierarchyDestroyAtEveryStep) {
+  if (!Groups::available(Groups::Version::kV2)) CTN_SKIP("no cpuset controller of cgroup v2");
+  std::string before = controllers();
+  at_every_step("hierarchy destroy with groups", Kills::kFew, [&](std::uint64_t step) {
+    run_all({{"hierarchy", "create", "p", "-o", "cpuset", "--placement", "cgroup"},
+             {"create", "p:/w", "-s", "cpuset.cpus=0"},
+             {"run", "-c", "p:/w", "--", "/bin/true"},
+             {"rm", "p:/w"}});
+    EXPECT_NE(controllers().find("cpuset"), std::string::npos);
+    /* As for a group that could not be removed with the container: someone was still in it. */
+    std::filesystem::create_directories("/sys/fs/cgroup/ctnbpf/from-1/cpus-9");
+    auto destroy = [] { return run_command({"hierarchy", "destroy", "p"}); };
+    Stopped stopped = run_until_step(step, destroy, Steps::kSystemCalls);
+    SCOPED_TRACE(fmt::format("killed at step {}: {}", step, stopped.last));
+    int again = run({"hierarchy", "destroy", "p"}).code;
+    EXPECT_TRUE(again == 0 || again == 1);
+    expect_consistent();
+    EXPECT_EQ(controllers(), before);
+    EXPECT_FALSE(std::filesystem::exists("/sys/fs/cgroup/ctnbpf"));
+    return stopped;
+  });
+}
 
 }  // namespace
 }  // namespace ctnbpf::test

@@ -37,6 +37,7 @@ class Hotplug : public PlacementTest, public ::testing::WithParamInterface<const
     if (IsSkipped()) return;
     create("p:/a", {"cpuset.cpus=0-1"});
     create("p:/a/b", {"cpuset.cpus=1"});
+    create("p:/c", {"cpuset.cpus=1"});
   }
   /* Until 6.10 its own cpusets learn some time later of a CPU that came or went. */
   void wait_for_the_kernel() const {
@@ -62,6 +63,7 @@ TEST_P(Hotplug, TheNextCommandNotices) {
   wait_for_the_kernel();
   EXPECT_EQ(text("p:/a/b", "cpuset.cpus"), "1");
   EXPECT_EQ(text("p:/a/b", "cpuset.effective_cpus"), "0");
+  EXPECT_EQ(text("p:/c", "cpuset.effective_cpus"), kCpus.online().to_string()); /* the root's */
   EXPECT_EQ(ctnbpf({"create", "p:/x"}).code, 0);
   EXPECT_EQ(mask(task), "0");
   EXPECT_EQ(try_set("p:/x", "cpuset.cpus=1"), EINVAL); /* nothing of it is online */

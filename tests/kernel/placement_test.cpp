@@ -210,10 +210,28 @@ TEST_F(Cpuset, ExclusiveAndBelow) {
   EXPECT_EQ(text("default:/a/z", "cpuset.cpus"), "");
 }
 
+TEST_F(Cpuset, MemsFollowTheSameRules) {
+  create("default:/a", {"memset.mems=0"});
+  create("default:/b", {"memset.mems=0"});
+  create("default:/a/x");
+  EXPECT_EQ(text("default:/a/x", "memset.mems"), "");
+  EXPECT_EQ(text("default:/a/x", "memset.effective_mems"), "0");
+  EXPECT_EQ(try_set("default:/a/x", "memset.mem_exclusive=1"), EACCES);
+  EXPECT_EQ(try_set("default:/a", "memset.mem_exclusive=1"), EINVAL);
+  EXPECT_EQ(try_set("default:/b", "memset.mems="), 0);
+  EXPECT_EQ(try_set("default:/a", "memset.mem_exclusive=1"), 0);
+  EXPECT_EQ(try_set("default:/b", "memset.mems=0"), EINVAL);
+  EXPECT_EQ(try_set("default:/a/x", "memset.mem_exclusive=1"), 0);
+  EXPECT_EQ(try_set("default:/a", "memset.mem_exclusive=0"), EBUSY);
+  EXPECT_EQ(try_set("default:/a", "memset.mems=1000"), EINVAL); /* no such node is online */
+  EXPECT_EQ(try_set("default:/a", "memset.memory_migrate=2"), EINVAL);
+  EXPECT_EQ(try_set("default:/", "memset.memory_migrate=1"), EPERM);
+}
+
 TEST_F(Cpuset, StrictHierarchiesRefuseUntilSet) {
   auto made = ctnbpf({"hierarchy", "destroy", "default"});
   ASSERT_EQ(made.code, 0) << made.err;
-  made = ctnbpf({"hierarchy", "create", "s", "-o", "cpuset", "--strict-cpusets"});
+  made = ctnbpf({"hierarchy", "create", "s", "-o", "cpuset,memset", "--strict-cpusets"});
   ASSERT_EQ(made.code, 0) << made.err;
   create("s:/a");
   Background task([] { return ::pause(); });
@@ -221,6 +239,11 @@ TEST_F(Cpuset, StrictHierarchiesRefuseUntilSet) {
   EXPECT_EQ(refused.code, 1);
   EXPECT_NE(refused.err.find("has no cpuset.cpus yet"), std::string::npos) << refused.err;
   set("s:/a", {"cpuset.cpus=0"});
+  refused = ctnbpf({"attach", "s:/a", std::to_string(task.pid())});
+  EXPECT_EQ(refused.code, 1);
+  EXPECT_NE(refused.err.find("has no memset.mems yet"), std::string::npos) << refused.err;
+  EXPECT_EQ(affinity::mask_of_thread(task.pid()), kCpus.online()); /* nothing was begun */
+  set("s:/a", {"memset.mems=0"});
   attach_pid("s:/a", task.pid());
   EXPECT_EQ(mask(task), "0");
   EXPECT_EQ(try_set("s:/a", "cpuset.cpus="), ENOSPC); /* not while a task is there */
@@ -392,7 +415,7 @@ TEST_F(Cpuset, FsckFindsAndMendsMasks) {
 /* What could not be put in force is said by the command that tried, and by agentd. */
 TEST_F(Cpuset, WhatCannotBePlacedIsSaid) {
   NEED(need_cpus(2));
-  use_driver("cgroup");
+  NEED(use_driver("cgroup"));
   create("p:/a", {"cpuset.cpus=0"});
   create("p:/b", {"cpuset.cpus=1"});
   Background task([] { return ::pause(); });

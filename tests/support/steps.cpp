@@ -193,7 +193,9 @@ bool changes_something(long number, long a, long b) {
     case SYS_renameat2:
     case SYS_chmod:
     case SYS_fchmod:
-    case SYS_fchmodat: return true;
+    case SYS_fchmodat:
+    case SYS_setxattr:
+    case SYS_removexattr: return true;
     default: return false;
   }
 }
