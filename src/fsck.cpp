@@ -115,7 +115,10 @@ Result<void> repair_all(Writer& writer, std::vector<std::string>& repaired) {
     add(mended);
   }
   CTN_ASSIGN(auto left, leftovers(writer, true));
-  for (const std::string& one : left) repaired.push_back("put right: " + one);
+  CTN_ASSIGN(auto still, leftovers(writer, false));
+  for (const std::string& one : left)
+    if (std::find(still.begin(), still.end(), one) == still.end())
+      repaired.push_back("put right: " + one);
   for (const std::string& one : sweep_transient(writer))
     repaired.push_back(fmt::format("removed {}, left behind by a `run` that died", one));
   if (std::uint32_t freed = tree::sweep_lingering(writer); freed != 0)

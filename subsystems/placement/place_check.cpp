@@ -32,8 +32,8 @@ std::vector<std::string> check_member(const Groups& groups, const ctn_walk_task&
   }
   auto compare = [&](const char* what, const std::string& now, const IndexSet& set) {
     if (!set.empty() && now != set.to_string())
-      found.push_back(fmt::format("group '{}' has {} '{}', its container makes it '{}'", *group, what, now,
-                                  set.to_string()));
+      found.push_back(fmt::format("group '{}' has {} '{}', its container makes it '{}'", *group,
+                                  what, now, set.to_string()));
   };
   compare("CPUs", groups.cpus(*group), to.group_cpus());
   compare("nodes", groups.mems(*group), to.group_mems());

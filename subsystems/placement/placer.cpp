@@ -71,6 +71,8 @@ IndexSet Placing::group_cpus() const {
   return driver() == PLACE_CGROUP1 ? cpus.set & kCpus.online() : cpus.set;
 }
 
-IndexSet Placing::group_mems() const { return mems.confined ? mems.set & kNodes.online() : IndexSet(); }
+IndexSet Placing::group_mems() const {
+  return mems.confined ? mems.set & kNodes.online() : IndexSet();
+}
 
 }  // namespace ctnbpf

@@ -438,7 +438,10 @@ TEST_F(Cpuset, WhatCannotBePlacedIsSaid) {
     auto log = [said](const std::string& line) {
       *said = *said || line.rfind("warning: make group '/sys/fs/cgroup/ctnbpf/from-", 0) == 0;
     };
-    return serve_releases(pins(), -1, [] {}, log) ? 0 : 1;
+    return serve_releases(
+               pins(), -1, [] {}, log)
+               ? 0
+               : 1;
   });
   EXPECT_TRUE(eventually([said] { return said->load(); }));
   write_group("/ctnbpf/cgroup.max.descendants", "max");
