@@ -70,7 +70,7 @@ Result<std::vector<std::string>> check(const State& state) {
     auto tid = static_cast<pid_t>(task.tid);
     process_of[tid] = task.tgid;
     Placing to = placer.of(task);
-    if (!to.confined()) continue;
+    if (!to.confined() || (task.kernel_thread & CTN_KTHREAD_BOUND) != 0) continue;
     const auto& groups = to.driver() == PLACE_CGROUP1 ? v1 : v2;
     if (to.driver() != 0 && groups) {
       grouped.insert(task.tgid);

@@ -37,7 +37,8 @@ Result<void> Work::place(const Chosen& chosen, affinity::Fit fit, const Chosen& 
     std::map<std::uint32_t, Process> processes;
     std::set<std::uint32_t> touched;
     for (const ctn_walk_task& task : tasks) {
-      if (has_exited(task)) continue;
+      /* A kernel thread may have been bound to its CPU after it was born into a container. */
+      if (has_exited(task) || (task.kernel_thread & CTN_KTHREAD_BOUND) != 0) continue;
       processes[task.tgid].push_back(&task);
       if (chosen(task)) touched.insert(task.tgid);
     }
