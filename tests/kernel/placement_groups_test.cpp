@@ -227,16 +227,19 @@ class Switch : public PlacementTest {
   }
   void use() {
     create("p:/a", {"cpuset.cpus=0"});
-    Background task = start_in("p:/a", [] { return ::pause(); });
-    EXPECT_TRUE(on());
+    {
+      Background task = start_in("p:/a", [] { return ::pause(); });
+      EXPECT_TRUE(on());
+    }
+    remove_once_free("p:/a");
   }
+  static void end() { EXPECT_EQ(ctnbpf({"hierarchy", "destroy", "p"}).code, 0); }
 };
 
 TEST_F(Switch, IsOffAgainWithTheHierarchy) {
   use();
-  remove_once_free("p:/a");
   EXPECT_TRUE(on()); /* not with each container: turning it is dear */
-  EXPECT_EQ(ctnbpf({"hierarchy", "destroy", "p"}).code, 0);
+  end();
   EXPECT_FALSE(on());
 }
 
@@ -249,23 +252,22 @@ TEST_F(Switch, IsOffAgainWhenAllIsTakenDown) {
 TEST_F(Switch, StaysOnIfItWasOn) {
   write_group("/cgroup.subtree_control", "+cpuset");
   use();
-  take_all_down();
+  end();
   EXPECT_TRUE(on());
   write_group("/cgroup.subtree_control", "-cpuset");
 }
 
 /* Another group has a list of its own, or passes the controller on. */
 TEST_F(Switch, StaysOnForOthers) {
-  for (const char* how : {"/cpuset.cpus", "/cgroup.subtree_control"}) {
-    if (!pins().exist()) {
-      KernelTest::SetUp();
-      use_driver("cgroup");
+  for (std::string how : {"/cpuset.cpus", "/cgroup.subtree_control"}) {
+    if (!exists("p:/")) {
+      ASSERT_EQ(ctnbpf({"hierarchy", "create", "p", "-o", "cpuset", "--placement", "cgroup"}).code,
+                0);
     }
     use();
     make_group("/ctnbpf-test-other");
-    write_group(std::string("/ctnbpf-test-other") + how,
-                std::string(how) == "/cpuset.cpus" ? "0" : "+cpuset");
-    take_all_down();
+    write_group("/ctnbpf-test-other" + how, how == "/cpuset.cpus" ? "0" : "+cpuset");
+    end();
     EXPECT_TRUE(on()) << how;
     ::rmdir("/sys/fs/cgroup/ctnbpf-test-other");
     write_group("/cgroup.subtree_control", "-cpuset");
@@ -275,7 +277,6 @@ TEST_F(Switch, StaysOnForOthers) {
 /* A command that was killed between switching it on and what comes then: fsck finds that, too. */
 TEST_F(Switch, FsckTurnsItBack) {
   use();
-  remove_once_free("p:/a");
   ASSERT_TRUE(on());
   {
     auto writer = Writer::open(pins());
