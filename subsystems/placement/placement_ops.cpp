@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "ctnbpf/tree.h"
 
 namespace ctnbpf {
@@ -172,7 +174,11 @@ Result<void> admit(const Writer& writer, const PlaceKind& kind, Slot slot,
 
 Result<std::string> note(const State& state, const PlaceKind& kind, Slot slot) {
   CTN_ASSIGN(Sets sets, Sets::open(state, kind));
-  if (slot < CTN_MAX_HIER) return "placed by " + driver_name(sets.flags(slot));
+  if (slot < CTN_MAX_HIER) {
+    auto all = tree::subtree(state, slot, tree::Order::kAny);
+    bool any = std::any_of(all.begin() + 1, all.end(), [&](Slot one) { return !sets.own(one).empty(); });
+    return any ? "placed by " + driver_name(sets.flags(slot)) : std::string();
+  }
   if (sets.own(slot).empty()) return std::string();
   IndexSet online = kind.online();
   std::string effective = (sets.computed(slot, online) & online).to_string();
