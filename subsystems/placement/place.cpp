@@ -144,7 +144,11 @@ Result<void> place_noted(Writer& writer) {
 
 namespace {
 
-using ByKind = std::map<const PlaceKind*, std::vector<bool>>; /* containers, by slot */
+struct Changed {
+  IndexSet online;         /* what was, when that was looked at */
+  std::vector<bool> slots; /* whose set in force was changed */
+};
+using ByKind = std::map<const PlaceKind*, Changed>;
 
 /* Places the tasks of containers whose set in force was changed. */
 Result<void> place_changed(Writer& writer, Work& work, const ByKind& changed) {
@@ -152,17 +156,17 @@ Result<void> place_changed(Writer& writer, Work& work, const ByKind& changed) {
     auto found = changed.find(&kind);
     if (found == changed.end()) return false;
     Slot slot = container_of(task, hierarchy_of(writer, kind));
-    return slot < found->second.size() && found->second[slot];
+    return slot < found->second.slots.size() && found->second.slots[slot];
   };
   auto chosen = [&](const ctn_walk_task& task) { return concerns(task, kCpus) || concerns(task, kNodes); };
   CTN_TRY(work.place(chosen, affinity::Fit::kExact,
                      [&](const ctn_walk_task& task) { return concerns(task, kCpus); }));
   for (const auto& [kind, its] : changed) {
-    CTN_TRY(settled(writer, *kind, its));
+    CTN_TRY(settled(writer, *kind, its.slots));
     /* Last: until 6.10 the kernel's own cpusets learn some time later of a CPU that is back, and no
      * task can be put there before. Whoever comes next tries again. */
     CTN_ASSIGN(WritableSets sets, WritableSets::open(writer, *kind));
-    sets.set_in_force(hierarchy_of(writer, *kind), kind->online());
+    sets.set_in_force(hierarchy_of(writer, *kind), its.online);
   }
   return {};
 }
@@ -190,8 +194,9 @@ Result<void> refresh(Writer& writer, bool interrupted) {
     std::uint64_t strayed = load(writer.core().misses[CTN_MISS_STRAYED]);
     all = all || static_cast<std::uint32_t>(strayed) != sets.strayed(hierarchy);
     sets.set_strayed(hierarchy, static_cast<std::uint32_t>(strayed));
-    if (all || kind->online() != sets.in_force(hierarchy))
-      changed[kind] = bring_up_to_date(writer, sets, hierarchy);
+    IndexSet online = kind->online();
+    if (all || online != sets.in_force(hierarchy))
+      changed[kind] = {online, bring_up_to_date(writer, sets, hierarchy)};
   }
   if (changed.empty()) {
     prune(writer);
