@@ -115,9 +115,13 @@ Result<Groups> Groups::open(Version version, const State& state) {
 }
 
 bool Groups::holds(pid_t tid) {
-  for (Version version : {Version::kV2, Version::kV1})
-    if (Groups(version, "", "").path_of(tid).starts_with(std::string("/") + kGroupName))
+  for (Version version : {Version::kV2, Version::kV1}) {
+    std::string path = Groups(version, "", "").path_of(tid);
+    if (!path.starts_with(std::string("/") + kGroupName)) continue;
+    if (std::size_t below = path.find('/', 1);
+        below != std::string::npos && !home_of(path.substr(below + 1)).empty())
       return true;
+  }
   return false;
 }
 
@@ -148,12 +152,12 @@ Result<void> Groups::make_top() const {
 Result<std::string> Groups::make_home(pid_t pid) const {
   std::string from = path_of(pid);
   if (group_of(pid)) from = "/";
-  struct stat st = {};
-  if (from.empty() || ::stat((root_ + from).c_str(), &st) != 0)
-    return Error{ESRCH, fmt::format("process {} is gone", pid)};
   if (from.starts_with("/.."))
     return Error{ENOTSUP,
                  fmt::format("process {} is in a group that cannot be seen from here", pid)};
+  struct stat st = {};
+  if (from.empty() || ::stat((root_ + from).c_str(), &st) != 0)
+    return Error{ESRCH, fmt::format("process {} is gone", pid)};
   std::string home = kHomePrefix + std::to_string(st.st_ino);
   CTN_TRY(make_top());
   CTN_TRY(make_directory(path(home)));
