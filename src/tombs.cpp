@@ -74,10 +74,14 @@ std::optional<ctn_tomb> copy_of(const ctn_tomb& shared) {
   return copy;
 }
 
+std::string address_in(const ctn_tomb& tomb) {
+  return std::string(tomb.hierarchy, ::strnlen(tomb.hierarchy, sizeof(tomb.hierarchy))) + ":" +
+         std::string(tomb.path, ::strnlen(tomb.path, sizeof(tomb.path)));
+}
+
 Removed removed_of(const State& state, const ctn_tomb& tomb) {
   Removed out;
-  out.address = std::string(tomb.hierarchy, ::strnlen(tomb.hierarchy, sizeof(tomb.hierarchy))) +
-                ":" + std::string(tomb.path, ::strnlen(tomb.path, sizeof(tomb.path)));
+  out.address = address_in(tomb);
   out.created_ns = tomb.created_ns;
   out.removed_ns = tomb.removed_ns;
   for (const Subsystem* subsystem : subsystems())
@@ -148,6 +152,23 @@ Result<std::vector<Removed>> removed_containers(const State& state) {
                    [](const Removed& a, const Removed& b) { return a.removed_ns < b.removed_ns; });
   if (out.size() > CTN_TOMBS) out.erase(out.begin(), out.end() - CTN_TOMBS);
   return out;
+}
+
+std::string removed_address(const State& state, Slot slot, std::uint64_t at_ns) {
+  constexpr std::uint64_t kSlack = 1'000'000; /* what converting between clocks may be off */
+  std::string address;
+  auto tombs = state.array<ctn_tomb>("tombs", CTN_TOMBS);
+  if (!tombs) return address;
+  std::uint64_t born = 0; /* the last one that had the slot by then */
+  for (const ctn_tomb& shared : *tombs) {
+    if (shared.slot != slot) continue;
+    auto tomb = copy_of(shared);
+    if (!tomb || tomb->slot != slot || tomb->created_ns > at_ns + kSlack || tomb->created_ns < born)
+      continue;
+    born = tomb->created_ns;
+    address = address_in(*tomb);
+  }
+  return address;
 }
 
 }  // namespace ctnbpf

@@ -7,18 +7,11 @@
 
 #include "context.h"
 #include "ctnbpf/events.h"
+#include "ctnbpf/removed.h"
 #include "ctnbpf/tree.h"
 
 namespace ctnbpf::cli {
 namespace {
-
-/* The address of a container that may be gone since; then none. */
-std::string address_then(const State& state, Slot slot, std::uint32_t generation) {
-  if (slot >= state.nodes().size()) return {};
-  const ctn_node& node = state.nodes()[slot];
-  if (node.generation != generation || load(node.state) == CTN_FREE) return {};
-  return tree::address_of(state, slot);
-}
 
 /* CLOCK_BOOTTIME to the wall clock. */
 timespec wall_time(std::uint64_t boot_ns) {
@@ -31,6 +24,35 @@ timespec wall_time(std::uint64_t boot_ns) {
   return {at / 1'000'000'000, at % 1'000'000'000};
 }
 
+std::uint64_t ns_of(const timespec& time) {
+  return static_cast<std::uint64_t>(time.tv_sec) * 1'000'000'000 +
+         static_cast<std::uint64_t>(time.tv_nsec);
+}
+
+struct Named {
+  std::string address; /* empty: nobody knows any more */
+  bool removed = false;
+
+  nlohmann::ordered_json json() const {
+    return address.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(address);
+  }
+  std::string text() const {
+    return address.empty() ? "(gone)" : printable(address) + (removed ? " (removed)" : "");
+  }
+};
+
+/* A container that may be gone since the event, by its tombstone then. */
+Named container_then(const State& state, Slot slot, std::uint32_t generation,
+                     const timespec& when) {
+  if (slot < state.nodes().size()) {
+    const ctn_node& node = state.nodes()[slot];
+    std::uint8_t now = load(node.state);
+    if (node.generation == generation && now != CTN_FREE)
+      return {tree::address_of(state, slot), now == CTN_REMOVED};
+  }
+  return {removed_address(state, slot, ns_of(when)), true};
+}
+
 void print_lost(const Context& context, std::uint64_t lost) {
   if (lost == 0) return;
   if (context.json)
@@ -40,17 +62,17 @@ void print_lost(const Context& context, std::uint64_t lost) {
 }
 
 void print_event(const Context& context, const State& state, const ctn_event& event) {
-  std::string container = address_then(state, event.slot, event.generation);
-  std::string by = address_then(state, event.by_slot, event.by_generation);
-  std::string comm(event.comm, ::strnlen(event.comm, sizeof(event.comm)));
   timespec wall = wall_time(event.time_ns);
+  Named container = container_then(state, event.slot, event.generation, wall);
+  Named by = container_then(state, event.by_slot, event.by_generation, wall);
+  std::string comm(event.comm, ::strnlen(event.comm, sizeof(event.comm)));
   bool refusal = event.kind <= CTN_EVENT_FILE_REFUSED;
   if (context.json) {
     nlohmann::ordered_json one;
     one["event"] = event_name(event.kind);
-    one["time_ns"] = std::int64_t{wall.tv_sec} * 1'000'000'000 + wall.tv_nsec;
-    one["container"] = container.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(container);
-    if (refusal) one["by"] = by.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(by);
+    one["time_ns"] = ns_of(wall);
+    one["container"] = container.json();
+    if (refusal) one["by"] = by.json();
     one["pid"] = event.pid;
     one["tid"] = event.tid;
     one["uid"] = event.uid;
@@ -58,10 +80,10 @@ void print_event(const Context& context, const State& state, const ctn_event& ev
     fmt::print("{}\n", one.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
     return;
   }
-  std::string line = fmt::format("{:%H:%M:%S}.{:03} {:<13} {}", fmt::localtime(wall.tv_sec), wall.tv_nsec / 1'000'000,
-                                 event_name(event.kind), container.empty() ? "(gone)" : printable(container));
-  if (refusal && event.by_slot != event.slot)
-    line += fmt::format(" by {}", by.empty() ? "(gone)" : printable(by));
+  std::string line =
+      fmt::format("{:%H:%M:%S}.{:03} {:<13} {}", fmt::localtime(wall.tv_sec),
+                  wall.tv_nsec / 1'000'000, event_name(event.kind), container.text());
+  if (refusal && event.by_slot != event.slot) line += fmt::format(" by {}", by.text());
   fmt::print("{}  pid {} ({}) uid {}\n", line, event.pid, printable(comm), event.uid);
 }
 

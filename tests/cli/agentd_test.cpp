@@ -279,6 +279,28 @@ TEST_F(EventsCommand, FollowBeginsWithWhatComesNext) {
   EXPECT_EQ(first["container"], "default:/new");
 }
 
+/* By their tombstones, whoever has the name or the slot since. */
+TEST_F(EventsCommand, ContainersThatAreGoneStillHaveTheirNames) {
+  create("default:/went", {"notify_on_release=1"});
+  Slot slot_of_went = slot("default:/went");
+  start_in("default:/went", [] { return 0; }).wait();
+  {
+    Background last = sleeper("default:/went");
+    out({"rm", "--lazy", "default:/went"});
+  }
+  EXPECT_TRUE(eventually([&] {
+    free_dead_tasks();
+    auto writer = Writer::open(pins());
+    if (writer) tree::sweep_lingering(*writer);
+    return load(state().nodes()[slot_of_went].state) == CTN_FREE;
+  }));
+  create("default:/went");
+  EXPECT_NE(slot("default:/went"), slot_of_went);
+  std::string known = out({"events"});
+  EXPECT_NE(known.find("released      default:/went (removed)  pid "), std::string::npos) << known;
+  EXPECT_NE(known.find("gone          default:/went (removed)  pid "), std::string::npos) << known;
+}
+
 TEST_F(EventsCommand, WithoutFollowPrintsWhatIsKnown) {
   create("default:/a", {"notify_on_release=1"});
   start_in("default:/a", [] { return 0; }).wait();
