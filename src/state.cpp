@@ -22,7 +22,7 @@ State::State(State&&) noexcept = default;
 State& State::operator=(State&&) noexcept = default;
 State::~State() = default;
 
-Result<void> State::load(const Pins& pins, bool writable) {
+Result<void> State::load(const Pins& pins, bool writable, Slots slots) {
   pins_ = std::make_unique<Pins>(pins);
   writable_ = writable;
 
@@ -42,10 +42,9 @@ Result<void> State::load(const Pins& pins, bool writable) {
                                      "`ctnbpf down --force` and `ctnbpf up`",
                                      pins.root(), core_->layout, CTN_LAYOUT)};
 
-  /* Readers map what was ever used, so that a command on a small tree stays cheap; the writer may
-   * make new containers and maps all. */
+  /* Mapping costs for each page, so a command on a small tree maps a small part. */
   std::uint32_t all = core_->max_containers + CTN_MAX_HIER;
-  std::uint32_t used = writable ? all : std::min(all, ctnbpf::load(core_->high_slot));
+  std::uint32_t used = slots == Slots::kAll ? all : std::min(all, ctnbpf::load(core_->high_slot));
   CTN_ASSIGN(Mapping nodes, Mapping::open(pins, "nodes", sizeof(ctn_node), used, writable));
   CTN_ASSIGN(Mapping infos, Mapping::open(pins, "infos", sizeof(ctn_info), used, writable));
   CTN_ASSIGN(Mapping index, Mapping::open(pins, "name_index", 8, ~0U, writable));
@@ -64,7 +63,7 @@ Result<void> State::load(const Pins& pins, bool writable) {
 
 Result<State> State::open(const Pins& pins) {
   State state;
-  CTN_TRY(state.load(pins, false));
+  CTN_TRY(state.load(pins, false, Slots::kUsed));
   return state;
 }
 
@@ -98,14 +97,14 @@ Writer::~Writer() {
   if (lock_ && core_ != nullptr) store(core_->dirty, 0U);
 }
 
-Result<Writer> Writer::open(const Pins& pins) {
+Result<Writer> Writer::open(const Pins& pins, Slots slots) {
   CTN_ASSIGN(UniqueFd lock, take_writer_lock());
-  return open(pins, std::move(lock));
+  return open(pins, std::move(lock), slots);
 }
 
-Result<Writer> Writer::open(const Pins& pins, UniqueFd lock) {
+Result<Writer> Writer::open(const Pins& pins, UniqueFd lock, Slots slots) {
   Writer writer;
-  CTN_TRY(writer.load(pins, true));
+  CTN_TRY(writer.load(pins, true, slots));
   bool interrupted = ctnbpf::load(writer.core_->dirty) != 0;
   if (interrupted) {
     CTN_TRY(recover(writer));

@@ -37,7 +37,7 @@ std::uint32_t hash_name(Slot parent, std::string_view name) {
 Result<Slot> allocate(Writer& writer) {
   ctn_core& core = writer.core();
   Slot slot = pop_free(writer);
-  if (slot == 0 && core.high_slot < core.max_containers + CTN_MAX_HIER) {
+  if (slot == 0 && core.high_slot < writer.nodes().size()) {
     slot = core.high_slot;
     store(core.high_slot, slot + 1);
     return slot;

@@ -19,7 +19,7 @@ Result<std::vector<char>> run_iterator(const Pins& pins, const std::string& prog
   UniqueFd iterator(bpf_iter_create(link.get()));
   if (!iterator.valid()) return system_error(fmt::format("start the iterator '{}'", program));
 
-  constexpr std::size_t kChunk = 256 * 1024;
+  constexpr std::size_t kChunk = 32 * 1024; /* as the kernel has it */
   std::vector<char> out;
   for (;;) {
     std::size_t have = out.size();

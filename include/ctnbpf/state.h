@@ -53,7 +53,8 @@ class State {
 
  protected:
   State();
-  Result<void> load(const Pins& pins, bool writable);
+  enum class Slots { kAll, kUsed /* those that a container ever was in */ };
+  Result<void> load(const Pins& pins, bool writable, Slots slots);
   Result<void*> map_records(std::string_view map, std::uint32_t value_size,
                             std::uint32_t each) const;
   Result<void*> map_array(std::string_view map, std::uint32_t value_size,
@@ -76,9 +77,11 @@ class State {
  * finds it set rebuilds what a killed writer may have left half-done (tree::rebuild). */
 class Writer : public State {
  public:
-  static Result<Writer> open(const Pins& pins);
+  using State::Slots;
+  /* With kUsed, which is a third of the work, it can make no containers. */
+  static Result<Writer> open(const Pins& pins, Slots slots = Slots::kAll);
   /* With the lock already taken (take_writer_lock). */
-  static Result<Writer> open(const Pins& pins, UniqueFd lock);
+  static Result<Writer> open(const Pins& pins, UniqueFd lock, Slots slots = Slots::kAll);
   Writer(Writer&&) noexcept;
   ~Writer() override;
 

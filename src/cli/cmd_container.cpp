@@ -173,7 +173,7 @@ void add_rm(CLI::App& app, Context& context) {
       context.exit_code = fail(context, ok.error());
       return;
     }
-    auto writer = open_writer(context);
+    auto writer = open_writer(context, BringUp::kNo, Writer::Slots::kUsed);
     if (!writer) {
       context.exit_code = fail(context, writer.error());
       return;
@@ -190,7 +190,7 @@ void add_rename(CLI::App& app, Context& context) {
   app.add_option("NAME", options->name, "its new name, in the same parent")->required();
   app.callback([&context, options] {
     auto done = [&]() -> Result<void> {
-      CTN_ASSIGN(Writer writer, open_writer(context));
+      CTN_ASSIGN(Writer writer, open_writer(context, BringUp::kNo, Writer::Slots::kUsed));
       CTN_ASSIGN(Slot slot, tree::find(writer, options->address));
       if (options->name.find('/') != std::string::npos)
         return Error{EXDEV, fmt::format("'{}' names another parent: a container stays below its parent; "
@@ -221,7 +221,7 @@ void add_set(CLI::App& app, Context& context) {
   app.add_flag("--best-effort", options->best_effort, "also limits this kernel cannot enforce");
   app.callback([&context, options] {
     auto done = [&]() -> Result<void> {
-      CTN_ASSIGN(Writer writer, open_writer(context));
+      CTN_ASSIGN(Writer writer, open_writer(context, BringUp::kNo, Writer::Slots::kUsed));
       CTN_ASSIGN(Slot slot, tree::find(writer, options->address));
       return set_attributes(writer, slot, options->settings, options->best_effort);
     }();

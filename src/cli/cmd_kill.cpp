@@ -41,7 +41,7 @@ Result<int> parse_signal(const std::string& text) {
 /* Also whether this very process is to get the signal, after the writer lock is gone. */
 Result<bool> kill_container(const Context& context, const Options& options, int signal) {
   double timeout = options.timeout >= 0 ? options.timeout : signal == SIGKILL ? kKillTimeout : 0;
-  CTN_ASSIGN(Writer writer, open_writer(context));
+  CTN_ASSIGN(Writer writer, open_writer(context, BringUp::kNo, Writer::Slots::kUsed));
   CTN_ASSIGN(Slot slot, tree::find(writer, options.address));
   CTN_ASSIGN(KillResult done,
              kill_tasks(writer, slot, signal, options.recursive, static_cast<int>(timeout * 1000)));

@@ -98,7 +98,7 @@ void add_attach(CLI::App& app, Context& context) {
   app.add_flag("--move", options->move,
                "also out of a group that a service manager made (see `doctor`)");
   app.callback([&context, options] {
-    auto writer = open_writer(context);
+    auto writer = open_writer(context, BringUp::kNo, Writer::Slots::kUsed);
     if (writer) writer->allow_moves(options->move);
     auto slot = writer ? tree::find(*writer, options->address) : Result<Slot>(writer.error());
     if (!slot) {

@@ -86,11 +86,11 @@ int for_each(const Context& context, const std::vector<std::string>& items,
   return code;
 }
 
-Result<Writer> open_writer(const Context& context, BringUp first) {
+Result<Writer> open_writer(const Context& context, BringUp first, Writer::Slots slots) {
   LoadSettings settings;
   settings.default_layout = first != BringUp::kBare;
   if (first != BringUp::kNo && !context.pins().exist()) CTN_TRY(bring_up(context.pins(), settings));
-  CTN_ASSIGN(Writer writer, Writer::open(context.pins()));
+  CTN_ASSIGN(Writer writer, Writer::open(context.pins(), slots));
   for (const Error& trouble : writer.troubles()) note(fmt::format("warning: {}", trouble.what));
   if (first == BringUp::kEnsure) CTN_TRY(ensure_hierarchy(writer));
   return writer;

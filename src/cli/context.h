@@ -63,7 +63,9 @@ enum class BringUp {
   kDefault, /* with the default hierarchy */
   kEnsure,  /* likewise, and makes that one too where it is up and has no hierarchy at all */
 };
-Result<Writer> open_writer(const Context& context, BringUp first = BringUp::kNo);
+/* With kUsed it can make no containers. */
+Result<Writer> open_writer(const Context& context, BringUp first = BringUp::kNo,
+                           Writer::Slots slots = Writer::Slots::kAll);
 
 /* For an option that is a time. */
 CLI::Validator seconds_between(double lowest, double highest);
