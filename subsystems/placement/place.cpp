@@ -51,7 +51,7 @@ Result<void> settled(Writer& writer, const PlaceKind& kind, const std::vector<bo
   return {};
 }
 
-/* Tells the hook which group is ours, and removes what nobody is in. */
+/* Removes groups nobody is in, and tells the hook which is ours. */
 Result<void> finish(Writer& writer) {
   if (!uses_groups(writer)) return {};
   prune(writer);
@@ -85,9 +85,11 @@ Result<void> settle(Writer& writer, const PlaceKind& kind, Slot top) {
   auto chosen = [&](const ctn_walk_task& task) {
     return concerned(task) || (confined && container_of(task, hierarchy) == top);
   };
-  CTN_TRY(work.place(chosen, affinity::Fit::kExact, &kind == &kCpus ? concerned : kNobody));
-  CTN_TRY(settled(writer, kind, changed));
-  return finish(writer);
+  Result<void> placed =
+      work.place(chosen, affinity::Fit::kExact, &kind == &kCpus ? concerned : kNobody);
+  CTN_TRY(finish(writer));
+  if (placed) CTN_TRY(settled(writer, kind, changed));
+  return placed;
 }
 
 Result<void> arrive(Writer& writer, const PlaceKind& kind, Slot slot, std::span<const Arrival> tasks) {
@@ -107,12 +109,13 @@ Result<void> arrive(Writer& writer, const PlaceKind& kind, Slot slot, std::span<
   CTN_ASSIGN(auto all, walk_tasks(writer.pins()));
   for (const ctn_walk_task& task : all)
     if (born_here(task) && !coming.contains(task.tid)) before.insert(task.tid);
-  CTN_TRY(work.place(
+  Result<void> placed = work.place(
       [&](const ctn_walk_task& task) {
         return coming.contains(task.tid) || (born_here(task) && !before.contains(task.tid));
       },
-      affinity::Fit::kExact, &kind == &kCpus ? kAnybody : kNobody));
-  return finish(writer);
+      affinity::Fit::kExact, &kind == &kCpus ? kAnybody : kNobody);
+  CTN_TRY(finish(writer));
+  return placed;
 }
 
 namespace {
@@ -187,6 +190,7 @@ Result<void> place_all(Writer& writer, Work& work) {
 Result<void> refresh(Writer& writer, bool interrupted) {
   ByKind changed;
   bool all = interrupted;
+  bool groups = uses_groups(writer, Groups::Version::kV1); /* may there be any? */
   for (const PlaceKind* kind : kKinds) {
     std::uint32_t hierarchy = hierarchy_of(writer, *kind);
     if (hierarchy == CTN_MAX_HIER) continue;
@@ -194,14 +198,12 @@ Result<void> refresh(Writer& writer, bool interrupted) {
     std::uint64_t strayed = load(writer.core().misses[CTN_MISS_STRAYED]);
     all = all || static_cast<std::uint32_t>(strayed) != sets.strayed(hierarchy);
     sets.set_strayed(hierarchy, static_cast<std::uint32_t>(strayed));
+    groups = groups || sets.group(hierarchy) != 0;
     IndexSet online = kind->online();
     if (all || online != sets.in_force(hierarchy))
       changed[kind] = {online, bring_up_to_date(writer, sets, hierarchy)};
   }
-  if (changed.empty()) {
-    prune(writer);
-    return {};
-  }
+  if (changed.empty()) return groups ? finish(writer) : Result<void>();
   CTN_ASSIGN(Work work, Work::begin(writer, false));
   Result<void> result = place_changed(writer, work, changed);
   auto also = [&](const Result<void>& done) {

@@ -22,6 +22,7 @@ class Sets {
   IndexSet in_force(Slot slot) const { return read(slot, PLACE_IN_FORCE); }
   std::uint32_t flags(Slot slot) const;
   std::uint32_t strayed(Slot slot) const { return load(states_[slot].strayed); }
+  std::uint64_t group(Slot root) const { return load(states_[root].group); }
   /* Has it, or a container above it, a set of its own? */
   bool confined(Slot slot) const { return provider(slot) >= CTN_MAX_HIER; }
   Slot provider(Slot slot) const;
