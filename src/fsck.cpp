@@ -69,16 +69,6 @@ std::vector<std::string> sweep_transient(Writer& writer) {
 
 namespace {
 
-Result<std::vector<std::string>> leftovers(const Writer& writer, bool remove) {
-  std::vector<std::string> found;
-  for (const Subsystem* subsystem : subsystems()) {
-    if (subsystem->leftovers == nullptr) continue;
-    CTN_ASSIGN(auto its, subsystem->leftovers(writer, remove));
-    found.insert(found.end(), its.begin(), its.end());
-  }
-  return found;
-}
-
 Result<std::vector<std::string>> find_problems(Writer& writer) {
   std::vector<std::string> found = tree::check(writer);
   for (const std::string& program : hooks::missing(writer))

@@ -238,14 +238,12 @@ Result<bool> take_down(const Pins& pins, bool force) {
   if (!writer) {
     CTN_ASSIGN(lock, take_writer_lock());
   }
-  for (const Subsystem* subsystem : subsystems()) {
-    if (!writer) break;
-    if (subsystem->release != nullptr && writer->core().bound[subsystem->id] != 0) {
+  for (const Subsystem* subsystem : subsystems())
+    if (writer && subsystem->release != nullptr && writer->core().bound[subsystem->id] != 0) {
       auto released = subsystem->release(*writer);
       if (!released && !force) return released.error();
     }
-    if (subsystem->leftovers != nullptr) (void)subsystem->leftovers(*writer, true);
-  }
+  if (writer) (void)leftovers(*writer, true);
   if (::rename(pins.root().c_str(), being_removed(pins).c_str()) != 0)
     return system_error(fmt::format("take the pins away from '{}'", pins.root()));
   CTN_TRY(remove_pins(being_removed(pins)));

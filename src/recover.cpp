@@ -37,8 +37,7 @@ Result<void> recover(Writer& writer) {
     if (subsystem->mend != nullptr && writer.core().bound[subsystem->id] != 0)
       CTN_TRY(subsystem->mend(writer));
   tree::sweep_lingering(writer);
-  for (const Subsystem* subsystem : subsystems())
-    if (subsystem->leftovers != nullptr) (void)subsystem->leftovers(writer, true);
+  (void)leftovers(writer, true);
   CTN_TRY(hooks::reconcile(writer));
   arm_all(writer);
   return tell_of_empty(writer);

@@ -28,6 +28,16 @@ const Subsystem* find_subsystem(std::string_view name) {
   return nullptr;
 }
 
+Result<std::vector<std::string>> leftovers(const State& state, bool remove) {
+  std::vector<std::string> found;
+  for (const Subsystem* subsystem : subsystems()) {
+    if (subsystem->leftovers == nullptr) continue;
+    CTN_ASSIGN(auto its, subsystem->leftovers(state, remove));
+    found.insert(found.end(), its.begin(), its.end());
+  }
+  return found;
+}
+
 std::vector<const Subsystem*> bound_subsystems(const State& state, std::uint32_t hierarchy) {
   std::vector<const Subsystem*> out;
   for (const Subsystem* subsystem : subsystems())

@@ -159,6 +159,8 @@ std::span<const Subsystem* const> subsystems();
 /* Those that are shipped, which are all but for the tests of this interface. */
 std::span<const Subsystem* const> shipped_subsystems();
 const Subsystem* find_subsystem(std::string_view name);
+/* What `Subsystem::leftovers` of all of them has; with `remove` it goes. */
+Result<std::vector<std::string>> leftovers(const State& state, bool remove);
 /* Those bound to `hierarchy`, in table order. */
 std::vector<const Subsystem*> bound_subsystems(const State& state, std::uint32_t hierarchy);
 /* "cpuacct,numtasks", or "" */

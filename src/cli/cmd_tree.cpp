@@ -147,14 +147,15 @@ class TreePrinter {
 Result<nlohmann::ordered_json> subsystem_json(const State& state, const Meters& meters,
                                               const Subsystem& subsystem, Slot slot) {
   nlohmann::ordered_json json;
-  if (subsystem.figures != nullptr) {
+  bool counted = slot >= CTN_MAX_HIER; /* of a root there is only what is to be said of the hierarchy */
+  if (counted && subsystem.figures != nullptr) {
     CTN_ASSIGN(Figures figures, subsystem.figures(state, slot));
     json = {{"current", figures.current},
             {"peak", figures.peak},
             {"limit", to_json(figures.limit)},
             {"refused", figures.refused}};
   }
-  if (const Meter* meter = meters.of(subsystem); meter != nullptr) {
+  if (const Meter* meter = meters.of(subsystem); counted && meter != nullptr) {
     std::vector<std::optional<std::uint64_t>> values(meter->columns().size());
     meter->values(slot, values);
     for (std::size_t i = 0; i < values.size(); i++)
@@ -171,18 +172,10 @@ Result<nlohmann::ordered_json> tree_json(const State& state, const Meters& meter
   nlohmann::ordered_json json;
   json["container"] = tree::address_of(state, slot);
   json["subsystems"] = subsystem_list(state, state.nodes()[slot].hierarchy);
-  if (slot < CTN_MAX_HIER) {
-    for (const Subsystem* subsystem : bound_subsystems(state, slot))
-      if (subsystem->note != nullptr) {
-        CTN_ASSIGN(std::string text, subsystem->note(state, slot));
-        if (!text.empty()) json[subsystem->name] = {{"note", text}};
-      }
-  } else {
-    json["live_tasks"] = live_tasks(state.nodes()[slot]);
-    for (const Subsystem* subsystem : bound_subsystems(state, state.nodes()[slot].hierarchy)) {
-      CTN_ASSIGN(auto one, subsystem_json(state, meters, *subsystem, slot));
-      if (!one.is_null()) json[subsystem->name] = one;
-    }
+  if (slot >= CTN_MAX_HIER) json["live_tasks"] = live_tasks(state.nodes()[slot]);
+  for (const Subsystem* subsystem : bound_subsystems(state, state.nodes()[slot].hierarchy)) {
+    CTN_ASSIGN(auto one, subsystem_json(state, meters, *subsystem, slot));
+    if (!one.is_null()) json[subsystem->name] = one;
   }
   json["children"] = nlohmann::ordered_json::array();
   if (depth > 0)

@@ -249,6 +249,7 @@ std::vector<std::string> Groups::all() const {
       if (group.is_directory()) out.push_back(name + "/" + group.path().filename().string());
     out.push_back(name);
   }
+  out.emplace_back();
   return out;
 }
 

@@ -56,7 +56,7 @@ class Groups {
    * nearest group above it that does. */
   Result<void> take_out(pid_t pid) const;
 
-  /* Groups in the homes, and the homes after them. */
+  /* Groups in the homes, the homes after them, and `ctnbpf` itself, "", whether it is there or not. */
   std::vector<std::string> all() const;
   /* Threads in a group; "" for those in `ctnbpf` itself. */
   std::vector<pid_t> threads(const std::string& group) const;

@@ -87,9 +87,7 @@ Result<std::vector<std::string>> check(const State& state) {
   }
   for (const auto* groups : {&v2, &v1}) {
     if (!*groups) continue;
-    std::vector<std::string> all = (*groups)->all();
-    all.emplace_back("");
-    for (const std::string& group : all)
+    for (const std::string& group : (*groups)->all())
       for (pid_t tid : (*groups)->threads(group)) {
         auto process = process_of.find(tid);
         if (process == process_of.end() || grouped.contains(process->second)) continue;
@@ -124,9 +122,7 @@ namespace {
 std::vector<std::string> all_of(const Groups& groups, bool remove) {
   std::vector<std::string> found;
   if (groups.top_inode() != 0) {
-    std::vector<std::string> all = groups.all();
-    all.emplace_back("");
-    for (const std::string& group : all) {
+    for (const std::string& group : groups.all()) {
       found.push_back(fmt::format("group '{}' is left behind", groups.full_name(group)));
       if (!remove) continue;
       for (pid_t tid : groups.threads(group)) (void)groups.take_out(tid);
