@@ -128,9 +128,7 @@ int s_look(struct bpf_raw_tracepoint_args *ctx) {
 
 /* Run by the control plane, which took a child of the container args[0] away. */
 SEC("raw_tp")
-int s_emptied(struct bpf_raw_tracepoint_args *ctx) {
-  return node_emptied(ctx->args[0]);
-}
+int s_emptied(struct bpf_raw_tracepoint_args *ctx) { return node_emptied(ctx->args[0]); }
 
 /* Run by the control plane about the task_struct that was at args[0] and whose freeing it thinks was
  * missed (src/gone.cpp): 1 if it was. */
@@ -190,15 +188,11 @@ static __always_inline int on_file_alloc(struct file *file) {
 }
 
 SEC("lsm/file_alloc_security")
-int BPF_PROG(l_file_alloc, struct file *file, int ret) {
-  return ret ? ret : on_file_alloc(file);
-}
+int BPF_PROG(l_file_alloc, struct file *file, int ret) { return ret ? ret : on_file_alloc(file); }
 
 /* Kernels from 6.19 on refuse the LSM program: a gate that may be skipped under preempt=full. */
 SEC("fmod_ret/security_file_alloc")
-int BPF_PROG(f_file_alloc, struct file *file, int ret) {
-  return ret ? ret : on_file_alloc(file);
-}
+int BPF_PROG(f_file_alloc, struct file *file, int ret) { return ret ? ret : on_file_alloc(file); }
 
 static __always_inline void on_file_free(struct file *file) {
   struct ctn_bucket *home = numfiles_home(file);
@@ -226,15 +220,11 @@ static __always_inline int inner_file(__u32 next) {
   return 0;
 }
 
-#define INNER_FILE(name, function)          \
-  SEC("fentry/" function)                   \
-  int f_##name(void *ctx) {                 \
-    return inner_file(1);                   \
-  }                                         \
-  SEC("fexit/" function)                    \
-  int x_##name(void *ctx) {                 \
-    return inner_file(0);                   \
-  }
+#define INNER_FILE(name, function)                  \
+  SEC("fentry/" function)                           \
+  int f_##name(void *ctx) { return inner_file(1); } \
+  SEC("fexit/" function)                            \
+  int x_##name(void *ctx) { return inner_file(0); }
 
 INNER_FILE(file_noacct, "alloc_empty_file_noaccount") /* until 6.5 */
 INNER_FILE(file_backing, "alloc_empty_backing_file")  /* since 6.5 */

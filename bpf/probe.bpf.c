@@ -22,18 +22,18 @@ static __always_inline void tell(void) {
   bpf_ringbuf_output(&runs, &byte, sizeof(byte), 0); /* when it is full there was a run before */
 }
 
-#define PROBE(name, hook)                    \
-  SEC(hook)                                  \
-  int name(void *ctx) {                      \
-    tell();                                  \
-    return 0;                                \
+#define PROBE(name, hook) \
+  SEC(hook)               \
+  int name(void *ctx) {   \
+    tell();               \
+    return 0;             \
   }
 
-#define PROBE_GATE(name, hook)                                               \
-  SEC(hook)                                                                  \
-  int name(void *ctx) {                                                      \
-    tell();                                                                  \
-    __u32 pid = bpf_get_current_pid_tgid() >> 32;                            \
+#define PROBE_GATE(name, hook)                                                 \
+  SEC(hook)                                                                    \
+  int name(void *ctx) {                                                        \
+    tell();                                                                    \
+    __u32 pid = bpf_get_current_pid_tgid() >> 32;                              \
     return probe.refuse_pid && pid == probe.refuse_pid ? -11 /* EAGAIN */ : 0; \
   }
 

@@ -7,21 +7,21 @@
 
 #define NO_RECORD (~0U)
 
-#define CTN_TABLE(name, record_type)                                              \
-  struct {                                                                        \
-    __uint(type, BPF_MAP_TYPE_ARRAY);                                             \
-    __uint(map_flags, BPF_F_MMAPABLE);                                            \
-    __uint(max_entries, 1); /* a power of two, set at load */                     \
-    __type(key, __u32);                                                           \
-    __type(value, struct ctn_bucket);                                             \
-  } name##_buckets SEC(".maps");                                                  \
-  struct {                                                                        \
-    __uint(type, BPF_MAP_TYPE_ARRAY);                                             \
-    __uint(map_flags, BPF_F_MMAPABLE);                                            \
-    __uint(max_entries, 1); /* CTN_BUCKET_KEYS a bucket */                        \
-    __type(key, __u32);                                                           \
-    __type(value, record_type);                                                   \
-  } name##_records SEC(".maps");                                                  \
+#define CTN_TABLE(name, record_type)                          \
+  struct {                                                    \
+    __uint(type, BPF_MAP_TYPE_ARRAY);                         \
+    __uint(map_flags, BPF_F_MMAPABLE);                        \
+    __uint(max_entries, 1); /* a power of two, set at load */ \
+    __type(key, __u32);                                       \
+    __type(value, struct ctn_bucket);                         \
+  } name##_buckets SEC(".maps");                              \
+  struct {                                                    \
+    __uint(type, BPF_MAP_TYPE_ARRAY);                         \
+    __uint(map_flags, BPF_F_MMAPABLE);                        \
+    __uint(max_entries, 1); /* CTN_BUCKET_KEYS a bucket */    \
+    __type(key, __u32);                                       \
+    __type(value, record_type);                               \
+  } name##_records SEC(".maps");                              \
   const volatile __u32 name##_bucket_bits = 4 /* log2 of the number of buckets */
 
 /* The verifier forbids arithmetic on a typed pointer. A 32-bit move of it is a plain number, and

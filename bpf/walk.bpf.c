@@ -72,8 +72,11 @@ int i_files(struct bpf_iter__task_file *ctx) {
   if (at.record == NO_RECORD) return 0;
   struct ctn_file *record = bpf_map_lookup_elem(&file_records, &at.record);
   if (!record) return 0;
-  struct ctn_walk_file out = {
-      .tgid = task->tgid, .tid = task->pid, .fd = ctx->fd, .slot = record->slot, .record = at.record};
+  struct ctn_walk_file out = {.tgid = task->tgid,
+                              .tid = task->pid,
+                              .fd = ctx->fd,
+                              .slot = record->slot,
+                              .record = at.record};
   bpf_probe_read_kernel(out.comm, sizeof(out.comm), task->comm);
   bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
   return 0;

@@ -63,7 +63,8 @@ std::string printable(std::string_view text) {
 
 Result<void> check_container_name(std::string_view name) {
   auto bad = [&](std::string_view rule) {
-    return Error{EINVAL, fmt::format("container name '{}' {}", printable(name.substr(0, 80)), rule)};
+    return Error{EINVAL,
+                 fmt::format("container name '{}' {}", printable(name.substr(0, 80)), rule)};
   };
   if (name.empty()) return bad("is empty: a name has 1 to 255 bytes");
   if (name.size() > CTN_NAME_MAX)

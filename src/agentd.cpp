@@ -66,7 +66,8 @@ class Agentd {
         log_(log),
         wake_(::epoll_create1(EPOLL_CLOEXEC)),
         taken_down_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)),
-        hotplug_(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT)) {
+        hotplug_(
+            ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT)) {
     watch(stop_fd_);
     sockaddr_nl from_kernel = {};
     from_kernel.nl_family = AF_NETLINK;
@@ -109,9 +110,14 @@ class Agentd {
     char text[8192];
     for (;;) {
       ssize_t got = ::recv(hotplug_.get(), text, sizeof(text), 0);
-      if (got < 0 && errno == ENOBUFS) any = true; /* some are lost: look anyway */
-      else if (got <= 0) return any;
-      else any = any || std::string_view(text, static_cast<std::size_t>(got)).find("/devices/system/") != std::string_view::npos;
+      if (got < 0 && errno == ENOBUFS)
+        any = true; /* some are lost: look anyway */
+      else if (got <= 0)
+        return any;
+      else
+        any =
+            any || std::string_view(text, static_cast<std::size_t>(got)).find("/devices/system/") !=
+                       std::string_view::npos;
     }
   }
 
@@ -193,7 +199,7 @@ class Agentd {
   const std::function<void(const std::string&)>& log_;
   UniqueFd wake_;
   UniqueFd taken_down_;
-  UniqueFd hotplug_; /* the kernel's tidings of devices */
+  UniqueFd hotplug_;                     /* the kernel's tidings of devices */
   std::map<std::string, bool> troubles_; /* of the last sweep: was it told? */
   bool unsure_ = false;
   std::map<int, std::pair<UniqueFd, std::uint32_t>> owners_; /* by pidfd: itself, pid */

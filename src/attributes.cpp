@@ -33,7 +33,8 @@ Result<Change> prepare_notify(Writer& writer, Slot slot, const std::string& text
     /* A container that is empty now is not news. Who comes in meanwhile arms it again. */
     if (((wanted & ~node.flags) & CTN_NOTIFY_ON_RELEASE) != 0) {
       store(node.armed, 0U);
-      if (live_tasks(node) != 0 || load(node.refs) != 0 || node.children != 0) store(node.armed, 1U);
+      if (live_tasks(node) != 0 || load(node.refs) != 0 || node.children != 0)
+        store(node.armed, 1U);
     }
     store(node.flags, wanted);
   });
@@ -44,7 +45,8 @@ Result<Value> read_tasks(const State& state, Slot slot) {
 }
 
 Result<Value> read_agent(const State& state, Slot slot) {
-  const char* agent = state.core().hierarchies[state.nodes()[slot].hierarchy % CTN_MAX_HIER].release_agent;
+  const char* agent =
+      state.core().hierarchies[state.nodes()[slot].hierarchy % CTN_MAX_HIER].release_agent;
   return Value{std::string(agent, ::strnlen(agent, CTN_NAME_MAX))};
 }
 
@@ -54,9 +56,11 @@ Result<Change> prepare_agent(Writer& writer, Slot slot, const std::string& text)
     return Error{EPERM, fmt::format("release_agent belongs to the hierarchy: set it on {}:/",
                                     tree::hierarchy_name(writer, writer.nodes()[slot].hierarchy))};
   if ((!agent.empty() && agent[0] != '/') || agent.size() > CTN_NAME_MAX)
-    return Error{EINVAL, fmt::format("release_agent cannot be '{}': use an absolute path of at most {} bytes, or "
-                                     "nothing",
-                                     printable(agent.substr(0, 80)), CTN_NAME_MAX)};
+    return Error{
+        EINVAL,
+        fmt::format("release_agent cannot be '{}': use an absolute path of at most {} bytes, or "
+                    "nothing",
+                    printable(agent.substr(0, 80)), CTN_NAME_MAX)};
   if (has_control(agent))
     return Error{EINVAL, fmt::format("release_agent cannot be '{}': it has a control character",
                                      printable(agent.substr(0, 80)))};
@@ -66,7 +70,8 @@ Result<Change> prepare_agent(Writer& writer, Slot slot, const std::string& text)
 constexpr std::array kCoreAttributes = {
     Attribute{"notify_on_release", "1: report when the container becomes empty", read_notify,
               prepare_notify},
-    Attribute{"release_agent", "program started with the path of a container that became empty (of a root)",
+    Attribute{"release_agent",
+              "program started with the path of a container that became empty (of a root)",
               read_agent, prepare_agent},
     Attribute{"tasks", "live tasks of this very container (not of a root)", read_tasks},
 };
@@ -100,10 +105,12 @@ Result<AttributeRef> find_attribute(const State& state, Slot slot, const std::st
   std::string hierarchy = tree::hierarchy_name(state, state.nodes()[slot].hierarchy);
   const Subsystem* owner = find_subsystem(name.substr(0, name.find('.')));
   if (owner != nullptr && load(state.core().bound[owner->id]) != state.nodes()[slot].hierarchy + 1)
-    return Error{ENOENT, fmt::format("attribute '{}': subsystem '{}' is not bound to hierarchy '{}'",
-                                     printable(name), owner->name, hierarchy)};
-  return Error{ENOENT, fmt::format("unknown attribute '{}': `ctnbpf subsystems --attributes` lists them",
-                                   printable(name))};
+    return Error{ENOENT,
+                 fmt::format("attribute '{}': subsystem '{}' is not bound to hierarchy '{}'",
+                             printable(name), owner->name, hierarchy)};
+  return Error{ENOENT,
+               fmt::format("unknown attribute '{}': `ctnbpf subsystems --attributes` lists them",
+                           printable(name))};
 }
 
 Result<std::uint64_t> parse_limit(const std::string& attribute, const std::string& text,

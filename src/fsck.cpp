@@ -26,8 +26,7 @@ Result<std::vector<std::string>> steady_complaints(const State& state) {
   for (int walk = 0; walk < kLooks; walk++) {
     CTN_ASSIGN(auto found, compare_counts(state));
     std::set<std::string> now(found.begin(), found.end());
-    if (walk > 0)
-      std::erase_if(now, [&](const std::string& one) { return !steady.contains(one); });
+    if (walk > 0) std::erase_if(now, [&](const std::string& one) { return !steady.contains(one); });
     steady = std::move(now);
     if (steady.empty()) break;
     /* Dying tasks are given back a grace period later. */

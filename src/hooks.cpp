@@ -34,10 +34,12 @@ constexpr std::array kPrograms = {
     HookProgram{"l_file_alloc", "lsm/file_alloc_security", CTN_HOOKS_FILE, kStrict},
     HookProgram{"f_affinity", "fentry/sched_setaffinity", CTN_HOOKS_PLACE, kGate},
     HookProgram{"l_setscheduler", "lsm/task_setscheduler", CTN_HOOKS_PLACE, kStrict},
-    HookProgram{"f_setscheduler", "fmod_ret/security_task_setscheduler", CTN_HOOKS_PLACE, kFallback},
+    HookProgram{"f_setscheduler", "fmod_ret/security_task_setscheduler", CTN_HOOKS_PLACE,
+                kFallback},
     HookProgram{"l_task_free", "lsm/task_free", CTN_HOOKS_TASK, kStrict},
     HookProgram{"f_task_free", "fentry/security_task_free", CTN_HOOKS_TASK, kFallback},
-    HookProgram{"t_task_free", "tp_btf/sched_process_free", CTN_HOOKS_TASK, kFallback | kAccounting},
+    HookProgram{"t_task_free", "tp_btf/sched_process_free", CTN_HOOKS_TASK,
+                kFallback | kAccounting},
     HookProgram{"t_exit", "tp_btf/sched_process_exit", CTN_HOOKS_TASK, kAnyLevel},
     HookProgram{"f_release", "fentry/release_task", CTN_HOOKS_REAP, kAnyLevel},
     HookProgram{"t_switch", "tp_btf/sched_switch", CTN_HOOKS_SWITCH, kAnyLevel},
@@ -94,7 +96,8 @@ struct Table {
 };
 
 Result<Table> open_table(const Pins& pins, const std::string& name, std::uint32_t record_size) {
-  CTN_ASSIGN(Mapping buckets, Mapping::open(pins, name + "_buckets", sizeof(ctn_bucket), ~0U, true));
+  CTN_ASSIGN(Mapping buckets,
+             Mapping::open(pins, name + "_buckets", sizeof(ctn_bucket), ~0U, true));
   CTN_ASSIGN(Mapping records, Mapping::open(pins, name + "_records", record_size, ~0U, true));
   return Table{std::move(buckets), std::move(records)};
 }

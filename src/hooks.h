@@ -12,8 +12,9 @@ namespace ctnbpf::hooks {
 struct HookProgram {
   const char* name; /* of the program, its pin and its link's pin */
   const char* hook;
-  ctn_hooks group;     /* attached only while a subsystem in use needs this group */
-  std::uint8_t levels; /* bit (1 << enum ctn_level): levels of the group at which it runs for good */
+  ctn_hooks group; /* attached only while a subsystem in use needs this group */
+  std::uint8_t
+      levels; /* bit (1 << enum ctn_level): levels of the group at which it runs for good */
   /* Not every kernel has what it hangs on, and none that lacks it needs it. */
   bool optional = false;
 };

@@ -23,7 +23,7 @@ class Mapping {
   static Result<Mapping> open(const Pins& pins, const std::string& name, std::uint32_t value_size,
                               std::uint32_t count, bool writable);
 
-  std::uint32_t size() const { return count_; }         /* elements mapped */
+  std::uint32_t size() const { return count_; } /* elements mapped */
   std::uint32_t max_entries() const { return max_entries_; }
   template <typename T>
   std::span<T> as() const {

@@ -85,7 +85,8 @@ void note_moves(Writer& writer, std::uint32_t hierarchy) {
 namespace {
 
 /* For each of `subsystems` that wants to know; how many were told, and the error of the next. */
-std::pair<std::size_t, Result<void>> tell(Writer& writer, Slot slot, std::span<const Subsystem* const> subsystems,
+std::pair<std::size_t, Result<void>> tell(Writer& writer, Slot slot,
+                                          std::span<const Subsystem* const> subsystems,
                                           std::span<const Arrival> tasks) {
   for (std::size_t i = 0; i < subsystems.size(); i++) {
     if (subsystems[i]->attach == nullptr) continue;

@@ -17,7 +17,8 @@ Result<ObjectTable> ObjectTable::open(const Pins& pins, const std::string& name,
 }
 
 Result<std::uint64_t> ObjectTable::count(const Pins& pins, const std::string& name) {
-  CTN_ASSIGN(Mapping mapped, Mapping::open(pins, name + "_buckets", sizeof(ctn_bucket), ~0U, false));
+  CTN_ASSIGN(Mapping mapped,
+             Mapping::open(pins, name + "_buckets", sizeof(ctn_bucket), ~0U, false));
   std::uint64_t count = 0;
   for (const ctn_bucket& bucket : mapped.as<ctn_bucket>())
     count += std::count_if(std::begin(bucket.key), std::end(bucket.key),

@@ -148,7 +148,9 @@ std::string try_probe(probe_bpf* all, const char* name, bool gate, Fires fires) 
   if (!link) return fmt::format("the program cannot be attached: {}", std::strerror(errno));
   if (fires == Fires::kNot) return {};
 
-  auto fire = fires == Fires::kFile ? open_and_close : fires == Fires::kMask ? set_same_mask : live_and_die;
+  auto fire = fires == Fires::kFile   ? open_and_close
+              : fires == Fires::kMask ? set_same_mask
+                                      : live_and_die;
   ctn_probe* probe = &all->data_probe->probe;
   *probe = {};
   fire();
@@ -198,8 +200,9 @@ bool Levels::works(const std::string& program) const {
 
 Result<Levels> probe_levels() {
   if (!kernel_facts().btf)
-    return Error{ENOTSUP, "this kernel has no BTF (/sys/kernel/btf/vmlinux is missing): use one built "
-                          "with CONFIG_DEBUG_INFO_BTF=y, as distributions' kernels are"};
+    return Error{ENOTSUP,
+                 "this kernel has no BTF (/sys/kernel/btf/vmlinux is missing): use one built "
+                 "with CONFIG_DEBUG_INFO_BTF=y, as distributions' kernels are"};
   Levels levels;
   /* One load for all where the kernel takes all; where it does not, each tells for itself. */
   int error = 0;

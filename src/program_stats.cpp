@@ -19,7 +19,11 @@ Result<ProgramStats> stats_of(const Pins& pins, const std::string& name, const s
   __u32 size = sizeof(info);
   if (int err = bpf_obj_get_info_by_fd(program.get(), &info, &size); err != 0)
     return system_error(-err, fmt::format("read the properties of program '{}'", name));
-  return ProgramStats{name, hook, ::access(pins.link(name).c_str(), F_OK) == 0, info.run_cnt, info.run_time_ns,
+  return ProgramStats{name,
+                      hook,
+                      ::access(pins.link(name).c_str(), F_OK) == 0,
+                      info.run_cnt,
+                      info.run_time_ns,
                       info.recursion_misses};
 }
 

@@ -13,11 +13,7 @@ namespace ctnbpf {
 
 std::span<const Subsystem* const> shipped_subsystems() {
   static constexpr std::array kTable = {
-      &kCpuset,
-      &kMemset,
-      &kCpuacct,
-      &kNumtasks,
-      &kNumfiles,
+      &kCpuset, &kMemset, &kCpuacct, &kNumtasks, &kNumfiles,
   };
   return kTable;
 }

@@ -29,9 +29,10 @@ Result<void> State::load(const Pins& pins, bool writable, Slots slots) {
   auto mapped = Mapping::open(pins, "core", sizeof(ctn_core), 1, writable);
   if (!mapped) {
     if (mapped.error().code == ENOENT)
-      return Error{ENOENT, fmt::format("not up (nothing is pinned in {}): run `ctnbpf up`, or `ctnbpf "
-                                       "run`, which does it",
-                                       pins.root())};
+      return Error{ENOENT,
+                   fmt::format("not up (nothing is pinned in {}): run `ctnbpf up`, or `ctnbpf "
+                               "run`, which does it",
+                               pins.root())};
     return mapped.error();
   }
   core_ = mapped->as<ctn_core>().data();

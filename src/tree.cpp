@@ -97,7 +97,8 @@ Result<std::uint32_t> create_hierarchy(Writer& writer, const std::string& name,
   root.parent = free;
   root.hierarchy = static_cast<std::uint8_t>(free);
   root.state = CTN_ACTIVE;
-  if (auto bound = all_or_none(members, &Subsystem::bind, &Subsystem::unbind, writer, free); !bound) {
+  if (auto bound = all_or_none(members, &Subsystem::bind, &Subsystem::unbind, writer, free);
+      !bound) {
     root.state = CTN_FREE;
     return bound.error();
   }
@@ -183,23 +184,27 @@ Result<Slot> create(Writer& writer, Slot parent, const std::string& name,
 
 Result<void> remove(Writer& writer, Slot slot, bool lazy) {
   if (slot < CTN_MAX_HIER)
-    return Error{EPERM, fmt::format("{} is a root and cannot be removed: `ctnbpf hierarchy destroy` "
-                                    "removes the hierarchy",
-                                    address_of(writer, slot))};
+    return Error{EPERM,
+                 fmt::format("{} is a root and cannot be removed: `ctnbpf hierarchy destroy` "
+                             "removes the hierarchy",
+                             address_of(writer, slot))};
   ctn_node& node = writer.nodes()[slot];
   if (node.children != 0)
-    return busy(writer, slot, fmt::format("has {} container{} below it: use -r", node.children,
-                                          node.children == 1 ? "" : "s"));
+    return busy(writer, slot,
+                fmt::format("has {} container{} below it: use -r", node.children,
+                            node.children == 1 ? "" : "s"));
   std::uint32_t live = live_tasks(node);
   if (live != 0 && !lazy)
-    return busy(writer, slot, fmt::format("has {} live task{}: `ctnbpf kill` ends them, `ctnbpf "
-                                          "attach` moves them, --lazy lets it linger",
-                                          live, live == 1 ? "" : "s"));
+    return busy(writer, slot,
+                fmt::format("has {} live task{}: `ctnbpf kill` ends them, `ctnbpf "
+                            "attach` moves them, --lazy lets it linger",
+                            live, live == 1 ? "" : "s"));
   std::uint32_t refs = load(node.refs);
   if (refs != 0 && !lazy)
-    return busy(writer, slot, fmt::format("has {} reference{} held by {}: end those, or use --lazy to "
-                                          "let it linger",
-                                          refs, refs == 1 ? "" : "s", holders(writer, node.hierarchy)));
+    return busy(writer, slot,
+                fmt::format("has {} reference{} held by {}: end those, or use --lazy to "
+                            "let it linger",
+                            refs, refs == 1 ? "" : "s", holders(writer, node.hierarchy)));
   writer.infos()[slot].removed_ns = now_ns();
   store(node.state, static_cast<std::uint8_t>(CTN_REMOVED)); /* the commit */
   lists::unlink(writer, slot);
@@ -221,8 +226,8 @@ void unmake(Writer& writer, Slot slot) {
 Result<void> rename(Writer& writer, Slot slot, const std::string& name) {
   CTN_TRY(check_container_name(name));
   if (slot < CTN_MAX_HIER)
-    return Error{EPERM, fmt::format("{} is a root and has no name of its own",
-                                    address_of(writer, slot))};
+    return Error{EPERM,
+                 fmt::format("{} is a root and has no name of its own", address_of(writer, slot))};
   ctn_node& node = writer.nodes()[slot];
   if (name_of(writer, slot) == name) return {};
   if (Slot other = find_child(writer, node.parent, name); other != 0)
@@ -265,7 +270,8 @@ std::uint32_t free_unheld(Writer& writer) {
   for (bool again = true; again;) {
     again = false;
     for (Slot slot = CTN_MAX_HIER; slot < writer.core().high_slot; slot++) {
-      if (writer.nodes()[slot].state != CTN_REMOVED || !lists::free_if_unheld(writer, slot)) continue;
+      if (writer.nodes()[slot].state != CTN_REMOVED || !lists::free_if_unheld(writer, slot))
+        continue;
       freed++;
       again = true;
     }

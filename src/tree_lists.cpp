@@ -48,9 +48,10 @@ Result<Slot> allocate(Writer& writer) {
     slot = pop_free(writer);
   }
   if (slot != 0) return slot;
-  return Error{ENOSPC, fmt::format("no room for another container: all {} are in use; remove some, or "
-                                   "`ctnbpf down` and `ctnbpf up --max-containers N`",
-                                   core.max_containers)};
+  return Error{ENOSPC,
+               fmt::format("no room for another container: all {} are in use; remove some, or "
+                           "`ctnbpf down` and `ctnbpf up --max-containers N`",
+                           core.max_containers)};
 }
 
 void give_back(Writer& writer, Slot slot) {

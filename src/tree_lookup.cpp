@@ -70,14 +70,16 @@ Result<std::uint32_t> find_hierarchy(const State& state, std::string_view name) 
   if (std::uint32_t h = hierarchy_named(state, name); h < CTN_MAX_HIER) return h;
   const Subsystem* subsystem = find_subsystem(name);
   if (subsystem == nullptr)
-    return Error{ENOENT, fmt::format("no hierarchy or subsystem '{}': `ctnbpf hierarchy list` shows "
-                                     "what there is",
-                                     printable(name))};
+    return Error{ENOENT,
+                 fmt::format("no hierarchy or subsystem '{}': `ctnbpf hierarchy list` shows "
+                             "what there is",
+                             printable(name))};
   std::uint8_t bound = load(state.core().bound[subsystem->id]);
   if (bound == 0 || bound > CTN_MAX_HIER)
-    return Error{ENOENT, fmt::format("subsystem '{}' is not bound to a hierarchy: `ctnbpf hierarchy "
-                                     "create NAME -o {}` binds it",
-                                     name, name)};
+    return Error{ENOENT,
+                 fmt::format("subsystem '{}' is not bound to a hierarchy: `ctnbpf hierarchy "
+                             "create NAME -o {}` binds it",
+                             name, name)};
   return bound - 1U;
 }
 
@@ -86,7 +88,8 @@ namespace {
 Slot find_once(const State& state, Slot parent, std::string_view name) {
   std::uint32_t hash = lists::hash_name(parent, name);
   auto at = static_cast<Slot>(load(state.name_index()[hash & (state.name_index().size() - 1)]));
-  for (std::size_t steps = 0; at != 0 && valid(state, at) && steps < state.nodes().size(); steps++) {
+  for (std::size_t steps = 0; at != 0 && valid(state, at) && steps < state.nodes().size();
+       steps++) {
     const ctn_node& node = state.nodes()[at];
     if (node.name_hash == hash && node.parent == parent && load(node.state) == CTN_ACTIVE &&
         raw_name(state, at) == name)
@@ -105,7 +108,8 @@ bool index_is_whole(const State& state) {
 Slot find_by_walk(const State& state, Slot parent, std::string_view name) {
   for (Slot at = CTN_MAX_HIER; valid(state, at) && at < load(state.core().high_slot); at++) {
     const ctn_node& node = state.nodes()[at];
-    if (load(node.state) == CTN_ACTIVE && node.parent == parent && raw_name(state, at) == name) return at;
+    if (load(node.state) == CTN_ACTIVE && node.parent == parent && raw_name(state, at) == name)
+      return at;
   }
   return 0;
 }
@@ -121,7 +125,8 @@ Slot find_child(const State& state, Slot parent, std::string_view name) {
     std::uint32_t before = load(state.core().rename_seq);
     if (Slot found = find_once(state, parent, name); found != 0) return found;
     bool steady = (before & 1) == 0 && before == load(state.core().rename_seq);
-    if (steady || look == kLooks) return index_is_whole(state) ? 0 : find_by_walk(state, parent, name);
+    if (steady || look == kLooks)
+      return index_is_whole(state) ? 0 : find_by_walk(state, parent, name);
     ::sched_yield();
   }
 }
@@ -155,7 +160,8 @@ void append_name(const State& state, Slot slot, std::string& to) {
 
 std::string path_of(const State& state, Slot slot) {
   std::string path;
-  for (int depth = 0; slot >= CTN_MAX_HIER && valid(state, slot) && depth <= CTN_MAX_DEPTH; depth++) {
+  for (int depth = 0; slot >= CTN_MAX_HIER && valid(state, slot) && depth <= CTN_MAX_DEPTH;
+       depth++) {
     path.insert(0, "/" + name_of(state, slot));
     slot = state.nodes()[slot].parent;
   }
@@ -171,7 +177,8 @@ std::vector<Slot> children(const State& state, Slot parent, Order order) {
   std::vector<Slot> found;
   found.reserve(std::min<std::size_t>(load(state.nodes()[parent].children), state.nodes().size()));
   Slot at = load(state.nodes()[parent].first_child);
-  for (std::size_t steps = 0; at != 0 && valid(state, at) && steps < state.nodes().size(); steps++) {
+  for (std::size_t steps = 0; at != 0 && valid(state, at) && steps < state.nodes().size();
+       steps++) {
     const ctn_node& node = state.nodes()[at];
     if (load(node.state) == CTN_ACTIVE && node.parent == parent) found.push_back(at);
     at = load(node.next_sibling);

@@ -13,7 +13,8 @@ void place_below_parent(Writer& writer, Slot slot) {
   auto nodes = writer.nodes();
   std::uint16_t depth = 0;
   Slot at = slot;
-  for (; at >= CTN_MAX_HIER && at < nodes.size() && depth <= CTN_MAX_DEPTH; depth++) at = nodes[at].parent;
+  for (; at >= CTN_MAX_HIER && at < nodes.size() && depth <= CTN_MAX_DEPTH; depth++)
+    at = nodes[at].parent;
   if (at >= CTN_MAX_HIER) return; /* no root above: check() says so */
   if (nodes[slot].depth != depth) store(nodes[slot].depth, depth);
   if (nodes[slot].hierarchy != at) store(nodes[slot].hierarchy, static_cast<std::uint8_t>(at));
@@ -99,11 +100,14 @@ class Check {
 
   void look_at(Slot slot) {
     const ctn_node& node = nodes_[slot];
-    if (!in_use(node.parent)) return complain(slot, fmt::format("its parent, slot {}, is not in use", node.parent));
+    if (!in_use(node.parent))
+      return complain(slot, fmt::format("its parent, slot {}, is not in use", node.parent));
     if (slot >= state_.core().high_slot) complain(slot, "is above the slots that were ever used");
-    if (node.depth != nodes_[node.parent].depth + 1 || node.depth > CTN_MAX_DEPTH) complain(slot, "its depth is wrong");
+    if (node.depth != nodes_[node.parent].depth + 1 || node.depth > CTN_MAX_DEPTH)
+      complain(slot, "its depth is wrong");
     if (node.hierarchy != nodes_[node.parent].hierarchy) complain(slot, "its hierarchy is wrong");
-    if ((node.flags & CTN_KILLING) != 0) complain(slot, "is marked as being killed, and no `kill` is at work");
+    if ((node.flags & CTN_KILLING) != 0)
+      complain(slot, "is marked as being killed, and no `kill` is at work");
     if (node.state != CTN_ACTIVE) return;
     std::string name = name_of(state_, slot);
     if (!check_container_name(name)) complain(slot, "its name breaks the rules for names");
@@ -115,13 +119,16 @@ class Check {
     if (node.children != children_of_[slot])
       complain(slot, fmt::format("counts {} children, has {}", node.children, children_of_[slot]));
     if (node.dependants != dependants_of_[slot])
-      complain(slot, fmt::format("counts {} dependants, has {}", node.dependants, dependants_of_[slot]));
+      complain(slot,
+               fmt::format("counts {} dependants, has {}", node.dependants, dependants_of_[slot]));
     if (children(state_, slot).size() != children_of_[slot])
       complain(slot, "its list of children does not hold all of them");
     Slot before = 0;
     std::size_t steps = 0;
-    for (Slot at = node.first_child; at != 0 && at < nodes_.size() && steps < nodes_.size(); steps++) {
-      if (nodes_[at].prev_sibling != before) return complain(at, "does not know its neighbour in the list of children");
+    for (Slot at = node.first_child; at != 0 && at < nodes_.size() && steps < nodes_.size();
+         steps++) {
+      if (nodes_[at].prev_sibling != before)
+        return complain(at, "does not know its neighbour in the list of children");
       before = at;
       at = nodes_[at].next_sibling;
     }
@@ -131,11 +138,12 @@ class Check {
   void look_at_index() {
     std::size_t entries = 0;
     for (std::uint64_t head : state_.name_index())
-      for (auto at = static_cast<Slot>(head); at != 0 && at < nodes_.size() && entries <= nodes_.size();
-           at = nodes_[at].hash_next)
+      for (auto at = static_cast<Slot>(head);
+           at != 0 && at < nodes_.size() && entries <= nodes_.size(); at = nodes_[at].hash_next)
         entries++;
     if (entries != active_)
-      complain(fmt::format("the index of names has {} entries for {} containers", entries, active_));
+      complain(
+          fmt::format("the index of names has {} entries for {} containers", entries, active_));
   }
 
   void look_at_free_slots() {
@@ -143,7 +151,8 @@ class Check {
     for (Slot head : {state_.core().free_list, state_.core().quarantine}) {
       std::size_t steps = 0;
       for (Slot at = head; at != 0 && steps <= nodes_.size(); at = nodes_[at].hash_next, steps++) {
-        if (at >= nodes_.size() || at < CTN_MAX_HIER || nodes_[at].state != CTN_FREE || listed[at]++ != 0) {
+        if (at >= nodes_.size() || at < CTN_MAX_HIER || nodes_[at].state != CTN_FREE ||
+            listed[at]++ != 0) {
           complain(fmt::format("slot {} is wrongly in a list of free slots", at));
           break;
         }
@@ -162,7 +171,8 @@ class Check {
     const ctn_core& core = state_.core();
     for (std::uint8_t bound : core.bound)
       if (bound != 0 && !hierarchy_active(state_, bound - 1U))
-        complain(fmt::format("a subsystem is bound to hierarchy number {}, which is not there", bound - 1U));
+        complain(fmt::format("a subsystem is bound to hierarchy number {}, which is not there",
+                             bound - 1U));
     for (std::uint32_t h = 0; h < CTN_MAX_HIER; h++) {
       const ctn_node& root = nodes_[h];
       std::string name = hierarchy_name(state_, h);
@@ -174,16 +184,19 @@ class Check {
       if (root.state != CTN_ACTIVE || root.parent != h || root.depth != 0 || root.hierarchy != h)
         complain(fmt::format("the root of hierarchy '{}' is damaged", printable(name)));
       if (!check_hierarchy_name(name) || hierarchy_named(state_, name) != h)
-        complain(fmt::format("the name of hierarchy '{}' breaks the rules or is there twice", printable(name)));
+        complain(fmt::format("the name of hierarchy '{}' breaks the rules or is there twice",
+                             printable(name)));
     }
   }
 
   void look_at_core() {
     const ctn_core& core = state_.core();
     if (core.containers != active_)
-      complain(fmt::format("the core counts {} containers, there are {}", core.containers, active_));
+      complain(
+          fmt::format("the core counts {} containers, there are {}", core.containers, active_));
     if (core.lingering != lingering_)
-      complain(fmt::format("the core counts {} lingering containers, there are {}", core.lingering, lingering_));
+      complain(fmt::format("the core counts {} lingering containers, there are {}", core.lingering,
+                           lingering_));
     if (core.pending.what != CTN_PENDING_NONE || (core.rename_seq & 1) != 0)
       complain("a change of a name was not finished");
     if (core.tree_watch != 0) complain("every fork is told of, and no `attach --tree` is at work");

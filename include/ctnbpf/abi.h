@@ -140,11 +140,11 @@ enum ctn_miss {
 /* Groups of hook programs. Each has a level of its own, found by firing its hooks, and is attached
  * only while a subsystem that needs it is in use (src/hooks.cpp). */
 enum ctn_hooks {
-  CTN_HOOKS_TASK,   /* a task's life: needed by every hierarchy in use; who refuses forks */
-  CTN_HOOKS_REAP,   /* sees a task reaped; level none: only its freeing is seen */
-  CTN_HOOKS_SWITCH, /* context switches */
-  CTN_HOOKS_FILE,   /* allocation of open files: who refuses them */
-  CTN_HOOKS_PLACE,  /* changes of a task's CPU mask */
+  CTN_HOOKS_TASK,      /* a task's life: needed by every hierarchy in use; who refuses forks */
+  CTN_HOOKS_REAP,      /* sees a task reaped; level none: only its freeing is seen */
+  CTN_HOOKS_SWITCH,    /* context switches */
+  CTN_HOOKS_FILE,      /* allocation of open files: who refuses them */
+  CTN_HOOKS_PLACE,     /* changes of a task's CPU mask */
   CTN_HOOKS_FILE_FREE, /* freeing of open files; a better level than the gate's is of use */
   CTN_HOOKS_NR,
 };
@@ -163,13 +163,13 @@ struct ctn_core {
   __u32 dirty; /* a writer is at work, or died at work: rebuild what is derived */
   __u32 max_containers;
   __u32 max_tasks;
-  __u32 high_slot;    /* slots from here on were never used */
-  __u32 free_list;    /* slots free for use at once, by hash_next */
-  __u32 quarantine;   /* freed slots that a program may still look at; a grace period frees them */
-  __u32 lingering;    /* how many slots are CTN_REMOVED */
-  __u32 containers;   /* how many slots are CTN_ACTIVE, roots apart */
+  __u32 high_slot;  /* slots from here on were never used */
+  __u32 free_list;  /* slots free for use at once, by hash_next */
+  __u32 quarantine; /* freed slots that a program may still look at; a grace period frees them */
+  __u32 lingering;  /* how many slots are CTN_REMOVED */
+  __u32 containers; /* how many slots are CTN_ACTIVE, roots apart */
   __u32 level[CTN_HOOKS_NR]; /* enum ctn_level of each group of hooks */
-  __u32 rename_seq;   /* odd while a name is being changed: who finds nothing looks again */
+  __u32 rename_seq;          /* odd while a name is being changed: who finds nothing looks again */
   __u32 tree_watch;   /* `attach --tree` is at work: newtask tells of each fork of the machine */
   __u64 event_head;   /* number of events so far; programs add to it */
   __u64 forks_told;   /* forks newtask went to tell of; counted before the ring has them */
@@ -178,8 +178,8 @@ struct ctn_core {
   struct ctn_hierarchy hierarchies[CTN_MAX_HIER];
   __u32 cpus; /* how many there can be, for arrays by slot and CPU */
   __u32 max_files;
-  __u64 tombs; /* how many tombstones were ever written */
-  __u32 walk_mark; /* of the last walk of i_mark: 1 to 0xffff, round and round */
+  __u64 tombs;      /* how many tombstones were ever written */
+  __u32 walk_mark;  /* of the last walk of i_mark: 1 to 0xffff, round and round */
   __u32 keep_hooks; /* hooks stay attached until `down` once they are: for tests */
 };
 
@@ -272,7 +272,7 @@ struct ctn_walk_task {
   __u32 exit_state; /* non-zero: zombie or dead */
   __u32 state;
   __u32 kernel_thread; /* CTN_KTHREAD, CTN_KTHREAD_BOUND */
-  __u32 contained; /* has a record */
+  __u32 contained;     /* has a record */
   __u32 slot[CTN_MAX_HIER];
   __u32 numtasks;
   char comm[16];
@@ -296,8 +296,8 @@ struct ctn_move_report {
 /* Argument of the move iterator, set under the writer lock. */
 struct ctn_move_request {
   __u32 hierarchy;
-  __u32 slot; /* target */
-  __u32 tgid; /* only the threads of this process; 0: every task shown */
+  __u32 slot;   /* target */
+  __u32 tgid;   /* only the threads of this process; 0: every task shown */
   __u32 chosen; /* only processes in the map `move_pids` */
 };
 

@@ -17,6 +17,7 @@ struct KillResult {
  * containers included), until a look finds none that has not got it. With SIGKILL forks of those
  * tasks are refused from the first moment on (level accounting: a forker dies of its fork), until
  * this ends. Waits up to `timeout_ms` for the last task to end. */
-Result<KillResult> kill_tasks(Writer& writer, Slot slot, int signal, bool recursive, int timeout_ms);
+Result<KillResult> kill_tasks(Writer& writer, Slot slot, int signal, bool recursive,
+                              int timeout_ms);
 
 }  // namespace ctnbpf

@@ -17,7 +17,8 @@ struct Removed {
   struct Part {
     const Subsystem* subsystem;
     std::optional<Figures> figures;
-    std::vector<std::pair<const Attribute*, std::uint64_t>> kept; /* attributes with a `kept` place */
+    std::vector<std::pair<const Attribute*, std::uint64_t>>
+        kept; /* attributes with a `kept` place */
   };
   std::vector<Part> parts; /* of the subsystems it had, in table order */
 };

@@ -62,17 +62,16 @@ class [[nodiscard]] Result<void> {
 };
 
 /* Leaves the function with the error of `expr`, if it has one. */
-#define CTN_TRY(expr)                                       \
-  do {                                                      \
-    if (auto ctn_result = (expr); !ctn_result.has_value())  \
-      return ctn_result.error();                            \
+#define CTN_TRY(expr)                                                                 \
+  do {                                                                                \
+    if (auto ctn_result = (expr); !ctn_result.has_value()) return ctn_result.error(); \
   } while (0)
 
 #define CTN_CONCAT_(a, b) a##b
 #define CTN_CONCAT(a, b) CTN_CONCAT_(a, b)
-#define CTN_ASSIGN_(tmp, decl, expr)           \
-  auto tmp = (expr);                           \
-  if (!tmp.has_value()) return tmp.error();    \
+#define CTN_ASSIGN_(tmp, decl, expr)        \
+  auto tmp = (expr);                        \
+  if (!tmp.has_value()) return tmp.error(); \
   decl = std::move(*tmp)
 /* Declares or assigns `decl` from a Result, or leaves with its error. Three statements: brace it
  * under an `if`. */

@@ -61,7 +61,8 @@ struct Bound {
   Slot on;              /* the container that has it */
   std::uint64_t used = 0;
   std::uint64_t most = 0;
-  std::uint64_t left = 0; /* how many more; may be more than most - used, where some need not count */
+  std::uint64_t left =
+      0; /* how many more; may be more than most - used, where some need not count */
   bool spares_admin = false; /* does not bind a task with CAP_SYS_ADMIN */
 };
 
@@ -107,7 +108,8 @@ struct Subsystem {
   /* A writer was killed: puts right what it may have left half done. Before anything else is changed. */
   Result<void> (*mend)(Writer& writer) = nullptr;
   /* May tasks that are in the containers `from` come into `slot` without exceeding a limit? EAGAIN. */
-  Result<void> (*within_limits)(const State& state, Slot slot, std::span<const Slot> from) = nullptr;
+  Result<void> (*within_limits)(const State& state, Slot slot,
+                                std::span<const Slot> from) = nullptr;
   /* Every bound on a task of `slot`, its own container's first, then those above. */
   Result<std::vector<Bound>> (*bounds)(const State& state, Slot slot) = nullptr;
   /* No longer bound: the hierarchy is destroyed, or was not made after all. Not called where the

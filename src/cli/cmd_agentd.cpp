@@ -27,8 +27,8 @@ void tell_systemd(const std::string& state) {
   if (address.sun_path[0] == '@') address.sun_path[0] = '\0';
   auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + std::strlen(path));
   UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  (void)::sendto(socket.get(), state.data(), state.size(), MSG_NOSIGNAL, reinterpret_cast<sockaddr*>(&address),
-                 length);
+  (void)::sendto(socket.get(), state.data(), state.size(), MSG_NOSIGNAL,
+                 reinterpret_cast<sockaddr*>(&address), length);
 }
 
 Result<void> agentd(const Context& context) {
@@ -52,10 +52,11 @@ Result<void> agentd(const Context& context) {
 }  // namespace
 
 void add_agentd(CLI::App& app, Context& context) {
-  app.footer("Starts `AGENT /path` when a container with notify_on_release becomes empty; AGENT is the\n"
-             "attribute release_agent of its hierarchy's root. Removes containers whose `run` was killed.\n"
-             "What happened while no agentd ran is dealt with at its start. Ends with SIGTERM, or when\n"
-             "ctnbpf is taken down. scripts/ctnbpf-agentd.service is a unit for systemd.");
+  app.footer(
+      "Starts `AGENT /path` when a container with notify_on_release becomes empty; AGENT is the\n"
+      "attribute release_agent of its hierarchy's root. Removes containers whose `run` was killed.\n"
+      "What happened while no agentd ran is dealt with at its start. Ends with SIGTERM, or when\n"
+      "ctnbpf is taken down. scripts/ctnbpf-agentd.service is a unit for systemd.");
   app.callback([&context] {
     if (auto done = agentd(context); !done) context.exit_code = fail(context, done.error());
   });

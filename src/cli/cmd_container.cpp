@@ -24,7 +24,8 @@ Result<void> create_one(Writer& writer, const std::string& text, bool parents,
   };
   CTN_ASSIGN(Slot at, tree::find_hierarchy(writer, address.hierarchy));
   if (address.path.empty())
-    return Error{EEXIST, fmt::format("{} is a root: it exists with its hierarchy", printable(text))};
+    return Error{EEXIST,
+                 fmt::format("{} is a root: it exists with its hierarchy", printable(text))};
   for (std::size_t i = 0; i < address.path.size(); i++) {
     bool last = i + 1 == address.path.size();
     Slot child = tree::find_child(writer, at, address.path[i]);
@@ -157,7 +158,8 @@ void add_create(CLI::App& app, Context& context) {
       return;
     }
     context.exit_code = for_each(context, options->addresses, [&](const std::string& one) {
-      auto done = create_one(*writer, one, options->parents, options->settings, options->best_effort);
+      auto done =
+          create_one(*writer, one, options->parents, options->settings, options->best_effort);
       return done ? done : Result<void>(with_cure(done.error()));
     });
   });
@@ -193,9 +195,10 @@ void add_rename(CLI::App& app, Context& context) {
       CTN_ASSIGN(Writer writer, open_writer(context, BringUp::kNo, Writer::Slots::kUsed));
       CTN_ASSIGN(Slot slot, tree::find(writer, options->address));
       if (options->name.find('/') != std::string::npos)
-        return Error{EXDEV, fmt::format("'{}' names another parent: a container stays below its parent; "
-                                        "give a name without '/'",
-                                        printable(options->name))};
+        return Error{EXDEV,
+                     fmt::format("'{}' names another parent: a container stays below its parent; "
+                                 "give a name without '/'",
+                                 printable(options->name))};
       return tree::rename(writer, slot, options->name);
     }();
     if (!done) context.exit_code = fail(context, done.error());
@@ -217,7 +220,9 @@ void add_get(CLI::App& app, Context& context) {
 void add_set(CLI::App& app, Context& context) {
   auto options = std::make_shared<Options>();
   app.add_option("ADDR", options->address, "container")->required();
-  app.add_option("setting", options->settings, "all of them, or none")->required()->type_name("ATTR=VALUE");
+  app.add_option("setting", options->settings, "all of them, or none")
+      ->required()
+      ->type_name("ATTR=VALUE");
   app.add_flag("--best-effort", options->best_effort, "also limits this kernel cannot enforce");
   app.callback([&context, options] {
     auto done = [&]() -> Result<void> {

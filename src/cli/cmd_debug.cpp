@@ -27,11 +27,12 @@ Result<void> progs(const Context& context, int seconds) {
     print_json(json);
     return {};
   }
-  fmt::print("{:<14} {:<36} {:<8} {:>10} {:>10} {:>8}\n", "program", "hook", "attached", "runs", "ns a run",
-             "skipped");
+  fmt::print("{:<14} {:<36} {:<8} {:>10} {:>10} {:>8}\n", "program", "hook", "attached", "runs",
+             "ns a run", "skipped");
   for (const ProgramStats& one : all)
-    fmt::print("{:<14} {:<36} {:<8} {:>10} {:>10} {:>8}\n", one.name, one.hook, one.attached ? "yes" : "no",
-               one.runs, one.runs == 0 ? "-" : std::to_string(one.run_time_ns / one.runs), one.skipped);
+    fmt::print("{:<14} {:<36} {:<8} {:>10} {:>10} {:>8}\n", one.name, one.hook,
+               one.attached ? "yes" : "no", one.runs,
+               one.runs == 0 ? "-" : std::to_string(one.run_time_ns / one.runs), one.skipped);
   return {};
 }
 
@@ -41,14 +42,17 @@ void add_debug(CLI::App& app, Context& context) {
   app.require_subcommand(1);
   CLI::App* sub = app.add_subcommand("progs", "what each program in the kernel does and costs");
   auto seconds = std::make_shared<int>(0);
-  sub->add_option("--measure", *seconds, "count runs and time for so long (the kernel does not by itself)")
+  sub->add_option("--measure", *seconds,
+                  "count runs and time for so long (the kernel does not by itself)")
       ->type_name("SEC")
       ->check(CLI::Range(0, 3600));
-  sub->footer("Without --measure: what the kernel counted while someone had it count (kernel.bpf_stats_enabled\n"
-              "or a --measure). `skipped` is always counted: runs the kernel left out because the CPU was\n"
-              "inside another tracing program (level fallback and preempt=full).");
+  sub->footer(
+      "Without --measure: what the kernel counted while someone had it count (kernel.bpf_stats_enabled\n"
+      "or a --measure). `skipped` is always counted: runs the kernel left out because the CPU was\n"
+      "inside another tracing program (level fallback and preempt=full).");
   sub->callback([&context, seconds] {
-    if (auto done = progs(context, *seconds); !done) context.exit_code = fail(context, done.error());
+    if (auto done = progs(context, *seconds); !done)
+      context.exit_code = fail(context, done.error());
   });
 }
 

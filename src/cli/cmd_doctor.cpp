@@ -58,13 +58,14 @@ void print_state(const State& state, const InKernel& found) {
   fmt::print("\nin the kernel: up at level {}, {} of {} containers, {} lingering\n",
              level_name(core.level[CTN_HOOKS_TASK]), load(core.containers), core.max_containers,
              load(core.lingering));
-  fmt::print("  tables: {} of {} tasks, {} of {} open files\n", found.tasks, core.max_tasks, found.files,
-             core.max_files);
+  fmt::print("  tables: {} of {} tasks, {} of {} open files\n", found.tasks, core.max_tasks,
+             found.files, core.max_files);
   fmt::print("  memory: {:.1f} MiB for {} containers, {} tasks and {} open files on {} CPUs\n",
              static_cast<double>(found.memory) / 1048576, core.max_containers, core.max_tasks,
              core.max_files, core.cpus);
   if (found.skipped != 0)
-    fmt::print("  runs the kernel skipped: {} (`ctnbpf debug progs` says of which programs)\n", found.skipped);
+    fmt::print("  runs the kernel skipped: {} (`ctnbpf debug progs` says of which programs)\n",
+               found.skipped);
   for (int i = 0; i < CTN_MISS_NR; i++)
     if (std::uint64_t count = load(core.misses[i]); count != 0)
       fmt::print("  {}: {}\n", kMissNames[i], count);
@@ -72,7 +73,8 @@ void print_state(const State& state, const InKernel& found) {
 
 int doctor(const Context& context) {
   if (::geteuid() != 0) {
-    report(context, {EPERM, "`ctnbpf doctor` needs root to try the hooks: run `sudo ctnbpf doctor`"});
+    report(context,
+           {EPERM, "`ctnbpf doctor` needs root to try the hooks: run `sudo ctnbpf doctor`"});
     return kCannotTell;
   }
   KernelFacts facts = kernel_facts();
@@ -88,7 +90,9 @@ int doctor(const Context& context) {
     report(context, found.error());
     return kCannotTell;
   }
-  int code = levels->task() == CTN_LEVEL_STRICT && levels->level[CTN_HOOKS_REAP] != CTN_LEVEL_NONE ? kDone : kKernelLacks;
+  int code = levels->task() == CTN_LEVEL_STRICT && levels->level[CTN_HOOKS_REAP] != CTN_LEVEL_NONE
+                 ? kDone
+                 : kKernelLacks;
 
   if (context.json) {
     nlohmann::ordered_json json;
@@ -98,7 +102,8 @@ int doctor(const Context& context) {
     json["preempt"] = facts.preempt;
     json["cure"] = cure;
     for (const ProbedHook& hook : levels->hooks)
-      json["hooks"].push_back({{"hook", hook.hook}, {"works", hook.works}, {"reason", hook.reason}});
+      json["hooks"].push_back(
+          {{"hook", hook.hook}, {"works", hook.works}, {"reason", hook.reason}});
     for (const Subsystem* subsystem : subsystems()) {
       nlohmann::ordered_json one{{"name", subsystem->name},
                                  {"level", level_name(level_of(*subsystem, levels->level))}};
@@ -116,7 +121,8 @@ int doctor(const Context& context) {
                     {"max_files", state->core().max_files},
                     {"skipped_runs", found->skipped},
                     {"memory_bytes", found->memory}};
-      for (int i = 0; i < CTN_MISS_NR; i++) json["up"]["misses"][kMissNames[i]] = load(state->core().misses[i]);
+      for (int i = 0; i < CTN_MISS_NR; i++)
+        json["up"]["misses"][kMissNames[i]] = load(state->core().misses[i]);
     } else if (state.error().code != ENOENT) {
       json["up"] = {{"error", state.error().what}};
       note(state.error().what);
@@ -126,7 +132,8 @@ int doctor(const Context& context) {
   }
 
   fmt::print("level {}: {}\n", level_name(levels->task()), level_meaning(levels->task()));
-  fmt::print("kernel {}{}\n", facts.release, facts.preempt.empty() ? "" : ", preempt=" + facts.preempt);
+  fmt::print("kernel {}{}\n", facts.release,
+             facts.preempt.empty() ? "" : ", preempt=" + facts.preempt);
   if (facts.lsm_known)
     fmt::print("active LSM list: {} ({})\n", facts.lsm,
                facts.lsm_has_bpf ? "has bpf" : "bpf is missing");
@@ -139,7 +146,8 @@ int doctor(const Context& context) {
   for (const Subsystem* subsystem : subsystems()) {
     fmt::print("  {:<10} {}\n", subsystem->name, level_name(level_of(*subsystem, levels->level)));
     if (subsystem->ways != nullptr)
-      for (const std::string& way : subsystem->ways(state ? &*state : nullptr)) fmt::print("  {:<10}   {}\n", "", way);
+      for (const std::string& way : subsystem->ways(state ? &*state : nullptr))
+        fmt::print("  {:<10}   {}\n", "", way);
   }
   if (!cure.empty()) fmt::print("\nfor level strict: {}\n", cure);
   if (state)
@@ -170,7 +178,8 @@ void add_fsck(CLI::App& app, Context& context) {
       return;
     }
     if (context.json)
-      print_json({{"problems", done->problems}, {"repaired", done->repaired}, {"left", done->left}});
+      print_json(
+          {{"problems", done->problems}, {"repaired", done->repaired}, {"left", done->left}});
     else
       for (const std::string& one : done->problems) fmt::print("{}\n", one);
     if (!context.json)

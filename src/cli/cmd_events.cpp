@@ -96,9 +96,10 @@ Result<void> refresh(const Context& context, State& state, const ctn_event& even
 
 Result<void> events(const Context& context, bool follow, bool since_start) {
   CTN_ASSIGN(State state, State::open(context.pins()));
-  CTN_ASSIGN(EventReader reader,
-             EventReader::open(context.pins(), follow && !since_start ? EventReader::From::kNow
-                                                                      : EventReader::From::kOldest));
+  CTN_ASSIGN(
+      EventReader reader,
+      EventReader::open(context.pins(), follow && !since_start ? EventReader::From::kNow
+                                                               : EventReader::From::kOldest));
   for (;;) {
     while (auto event = reader.next()) {
       print_lost(context, reader.take_lost());
@@ -123,9 +124,10 @@ void add_events(CLI::App& app, Context& context) {
   auto options = std::make_shared<Options>();
   app.add_flag("-f,--follow", options->follow, "wait for new events, and print only those");
   app.add_flag("--since-start", options->since_start, "with -f: first those that are still known");
-  app.footer("Refused forks and opens, containers that became empty (released; with notify_on_release)\n"
-             "and removed ones that nothing holds any more (gone). The last 4096 are known. With --json\n"
-             "one object a line.");
+  app.footer(
+      "Refused forks and opens, containers that became empty (released; with notify_on_release)\n"
+      "and removed ones that nothing holds any more (gone). The last 4096 are known. With --json\n"
+      "one object a line.");
   app.callback([&context, options] {
     if (auto done = events(context, options->follow, options->since_start); !done)
       context.exit_code = fail(context, done.error());

@@ -37,8 +37,8 @@ std::optional<std::uint64_t> number_in(const std::string& path) {
   return std::nullopt;
 }
 
-void add_kernel(std::vector<Line>& lines, const std::string& what, const std::string& on, std::uint64_t used,
-                std::optional<std::uint64_t> most) {
+void add_kernel(std::vector<Line>& lines, const std::string& what, const std::string& on,
+                std::uint64_t used, std::optional<std::uint64_t> most) {
   if (most) lines.push_back({"tasks", what, on, used, *most, room(used, *most)});
 }
 
@@ -52,11 +52,14 @@ void add_cgroups(std::vector<Line>& lines, std::uint32_t pid) {
     std::string controllers = line.substr(first + 1, second - first - 1);
     bool unified = controllers.empty();
     if (!unified && ("," + controllers + ",").find(",pids,") == std::string::npos) continue;
-    for (std::filesystem::path group = line.substr(second + 1); group.has_relative_path(); group = group.parent_path())
-      for (const char* mount : {"/sys/fs/cgroup", unified ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup/pids"}) {
+    for (std::filesystem::path group = line.substr(second + 1); group.has_relative_path();
+         group = group.parent_path())
+      for (const char* mount :
+           {"/sys/fs/cgroup", unified ? "/sys/fs/cgroup/unified" : "/sys/fs/cgroup/pids"}) {
         std::string at = mount + group.string();
         if (auto used = number_in(at + "/pids.current"))
-          add_kernel(lines, "pids.max", "cgroup " + group.string(), *used, number_in(at + "/pids.max"));
+          add_kernel(lines, "pids.max", "cgroup " + group.string(), *used,
+                     number_in(at + "/pids.max"));
       }
   }
 }
@@ -72,13 +75,15 @@ std::uint64_t capabilities_of(std::uint32_t tid) {
 constexpr std::uint64_t kAdmin = 1ULL << CAP_SYS_ADMIN;
 
 /* Soft limit on the tasks of the task's user; root and the capable are exempt. */
-void add_rlimit(std::vector<Line>& lines, const ctn_walk_task& task, const std::vector<ctn_walk_task>& all) {
+void add_rlimit(std::vector<Line>& lines, const ctn_walk_task& task,
+                const std::vector<ctn_walk_task>& all) {
   rlimit limit = {};
-  if (task.uid == 0 || ::prlimit(static_cast<pid_t>(task.tgid), RLIMIT_NPROC, nullptr, &limit) != 0) return;
+  if (task.uid == 0 || ::prlimit(static_cast<pid_t>(task.tgid), RLIMIT_NPROC, nullptr, &limit) != 0)
+    return;
   if (limit.rlim_cur == RLIM_INFINITY) return;
   if ((capabilities_of(task.tid) & (kAdmin | 1ULL << CAP_SYS_RESOURCE)) != 0) return;
-  auto used = static_cast<std::uint64_t>(
-      std::count_if(all.begin(), all.end(), [&](const ctn_walk_task& one) { return one.uid == task.uid; }));
+  auto used = static_cast<std::uint64_t>(std::count_if(
+      all.begin(), all.end(), [&](const ctn_walk_task& one) { return one.uid == task.uid; }));
   add_kernel(lines, "RLIMIT_NPROC", fmt::format("uid {}", task.uid), used, limit.rlim_cur);
 }
 
@@ -93,15 +98,16 @@ Result<void> add_own(std::vector<Line>& lines, const State& state, const ctn_wal
       CTN_ASSIGN(auto bounds, subsystem->bounds(state, slot));
       for (const Bound& one : bounds)
         if (!admin || !one.spares_admin)
-          lines.push_back(
-              {one.resource, one.what, tree::address_of(state, one.on), one.used, one.most, one.left});
+          lines.push_back({one.resource, one.what, tree::address_of(state, one.on), one.used,
+                           one.most, one.left});
     }
   }
   return {};
 }
 
 Result<ctn_walk_task> find_task(const std::vector<ctn_walk_task>& all, std::uint32_t pid) {
-  auto found = std::find_if(all.begin(), all.end(), [&](const ctn_walk_task& one) { return one.tid == pid; });
+  auto found = std::find_if(all.begin(), all.end(),
+                            [&](const ctn_walk_task& one) { return one.tid == pid; });
   if (found == all.end()) return Error{ESRCH, fmt::format("no process or thread {}", pid)};
   if (has_exited(*found))
     return Error{ESRCH, fmt::format("process {} has exited (a zombie is in no container)", pid)};
@@ -111,7 +117,8 @@ Result<ctn_walk_task> find_task(const std::vector<ctn_walk_task>& all, std::uint
 /* The first of those of its resource that leave least. */
 bool nearest(const std::vector<Line>& lines, const Line& line) {
   return std::none_of(lines.begin(), lines.end(), [&](const Line& other) {
-    return other.resource == line.resource && (other.left < line.left || (other.left == line.left && &other < &line));
+    return other.resource == line.resource &&
+           (other.left < line.left || (other.left == line.left && &other < &line));
   });
 }
 
@@ -120,8 +127,8 @@ void print(const Context& context, const ctn_walk_task& task, const std::vector<
   if (!context.json) {
     fmt::print("{} ({})\n", task.tid, printable(comm));
     for (const Line& line : lines)
-      fmt::print("{} {:<24} {:>8} of {:<8} {:>8} left  {}\n", nearest(lines, line) ? '*' : ' ', line.what,
-                 line.used, line.most, line.left, printable(line.on));
+      fmt::print("{} {:<24} {:>8} of {:<8} {:>8} left  {}\n", nearest(lines, line) ? '*' : ' ',
+                 line.what, line.used, line.most, line.left, printable(line.on));
     return;
   }
   nlohmann::ordered_json bounds = nlohmann::ordered_json::array();
@@ -145,7 +152,8 @@ Result<void> explain(const Context& context, const std::string& text) {
   CTN_TRY(add_own(lines, state, task));
   add_cgroups(lines, task.tgid);
   add_rlimit(lines, task, all);
-  add_kernel(lines, "threads-max", "the machine", all.size(), number_in("/proc/sys/kernel/threads-max"));
+  add_kernel(lines, "threads-max", "the machine", all.size(),
+             number_in("/proc/sys/kernel/threads-max"));
   add_kernel(lines, "pid_max", "the machine", all.size(), number_in("/proc/sys/kernel/pid_max"));
   print(context, task, lines);
   return {};
@@ -156,10 +164,11 @@ Result<void> explain(const Context& context, const std::string& text) {
 void add_explain(CLI::App& app, Context& context) {
   auto pid = std::make_shared<std::string>();
   app.add_option("PID", *pid, "process or thread id")->required();
-  app.footer("One line a bound: what, how much of it is used, how much is left, where it is set; of tasks,\n"
-             "and of files, the one that binds first is marked `*`. The kernel's own bounds on tasks are\n"
-             "shown too, where they bind. `left` of numtasks.total_numtasks is what is guaranteed to the\n"
-             "task's containers and still free, and what they can borrow.");
+  app.footer(
+      "One line a bound: what, how much of it is used, how much is left, where it is set; of tasks,\n"
+      "and of files, the one that binds first is marked `*`. The kernel's own bounds on tasks are\n"
+      "shown too, where they bind. `left` of numtasks.total_numtasks is what is guaranteed to the\n"
+      "task's containers and still free, and what they can borrow.");
   app.callback([&context, pid] {
     if (auto done = explain(context, *pid); !done) context.exit_code = fail(context, done.error());
   });

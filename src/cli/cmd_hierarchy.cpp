@@ -24,8 +24,8 @@ struct Options {
 };
 
 /* What an option of `create` sets in the root: an attribute of each subsystem that knows it. */
-std::vector<std::string> settings_of(const State& state, std::uint32_t hierarchy, const std::string& option,
-                                     const std::string& value) {
+std::vector<std::string> settings_of(const State& state, std::uint32_t hierarchy,
+                                     const std::string& option, const std::string& value) {
   std::vector<std::string> out;
   for (const Subsystem* subsystem : bound_subsystems(state, hierarchy))
     for (const Attribute& attribute : subsystem->attributes)
@@ -78,8 +78,9 @@ Result<void> destroy(const Context& context, const std::string& name, bool recur
   CTN_ASSIGN(Writer writer, open_writer(context));
   std::uint32_t hierarchy = tree::hierarchy_named(writer, name);
   if (hierarchy == CTN_MAX_HIER)
-    return Error{ENOENT, fmt::format("no hierarchy '{}': `ctnbpf hierarchy list` shows what there is",
-                                     printable(name))};
+    return Error{ENOENT,
+                 fmt::format("no hierarchy '{}': `ctnbpf hierarchy list` shows what there is",
+                             printable(name))};
   if (recursive) {
     /* What can go goes; the first that cannot is named. */
     Result<void> first;
@@ -92,7 +93,8 @@ Result<void> destroy(const Context& context, const std::string& name, bool recur
   /* The kernel frees a reaped task some grace periods later; up to 10 s where it is lazy. */
   auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(15);
   Result<void> done = tree::destroy_hierarchy(writer, hierarchy);
-  while (!done && only_dying_left(writer, hierarchy) && std::chrono::steady_clock::now() < deadline) {
+  while (!done && only_dying_left(writer, hierarchy) &&
+         std::chrono::steady_clock::now() < deadline) {
     wait_for_programs();
     done = tree::destroy_hierarchy(writer, hierarchy);
   }
@@ -133,8 +135,8 @@ nlohmann::ordered_json attributes_json(const std::vector<AttributeRef>& attribut
 
 void print_attributes(const std::vector<AttributeRef>& attributes) {
   for (const AttributeRef& one : attributes)
-    fmt::print("  {:<26} {:<3} {}\n", one.full_name, one.attribute->prepare != nullptr ? "rw" : "ro",
-               one.attribute->help);
+    fmt::print("  {:<26} {:<3} {}\n", one.full_name,
+               one.attribute->prepare != nullptr ? "rw" : "ro", one.attribute->help);
 }
 
 Result<void> list_subsystems(const Context& context, bool attributes) {
@@ -148,7 +150,8 @@ Result<void> list_subsystems(const Context& context, bool attributes) {
     for (const Attribute& attribute : subsystem->attributes)
       own.push_back({subsystem, &attribute, fmt::format("{}.{}", subsystem->name, attribute.name)});
     if (!context.json) {
-      fmt::print("{:<10} {:<12} {:<11} {}\n", subsystem->name, hierarchy, its_level, subsystem->help);
+      fmt::print("{:<10} {:<12} {:<11} {}\n", subsystem->name, hierarchy, its_level,
+                 subsystem->help);
       if (attributes) print_attributes(own);
       continue;
     }
@@ -200,13 +203,14 @@ void add_hierarchy(CLI::App& app, Context& context) {
         make->add_option_function<std::string>(name, give, attribute.help)->type_name("VALUE");
     }
   make->add_flag("--best-effort", options->best_effort, "also limits this kernel cannot enforce");
-  make->footer("Examples:\n"
-               "  ctnbpf hierarchy create limits -o numtasks\n"
-               "  ctnbpf hierarchy create groups          (binds nothing: it only groups)\n"
-               "  ctnbpf hierarchy create place -o cpuset,memset --placement affinity\n"
-               "--placement says how tasks are kept on their CPUs and nodes: `cgroup` by groups of the\n"
-               "kernel's cpuset controller, `affinity` by their own masks and memory policies, in no group;\n"
-               "`auto` takes groups, and leaves tasks that a service manager keeps in groups of its own there.");
+  make->footer(
+      "Examples:\n"
+      "  ctnbpf hierarchy create limits -o numtasks\n"
+      "  ctnbpf hierarchy create groups          (binds nothing: it only groups)\n"
+      "  ctnbpf hierarchy create place -o cpuset,memset --placement affinity\n"
+      "--placement says how tasks are kept on their CPUs and nodes: `cgroup` by groups of the\n"
+      "kernel's cpuset controller, `affinity` by their own masks and memory policies, in no group;\n"
+      "`auto` takes groups, and leaves tasks that a service manager keeps in groups of its own there.");
   make->callback([=, &context] { finish(create(context, *options)); });
 
   CLI::App* show = app.add_subcommand("list", "list the hierarchies");

@@ -27,15 +27,18 @@ struct Options {
 Result<int> parse_signal(const std::string& text) {
   int number = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error == std::errc() && end == text.data() + text.size() && number >= 1 && number <= SIGRTMAX) return number;
+  if (error == std::errc() && end == text.data() + text.size() && number >= 1 && number <= SIGRTMAX)
+    return number;
   std::string upper = text;
   for (char& c : upper) c = static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
   std::string_view name = upper;
   if (name.starts_with("SIG")) name.remove_prefix(3);
   for (number = 1; number < NSIG; number++)
-    if (const char* known = ::sigabbrev_np(number); known != nullptr && name == known) return number;
-  return Error{EINVAL, fmt::format("no signal '{}': use a name such as TERM, or a number from 1 to {}",
-                                   printable(text), SIGRTMAX)};
+    if (const char* known = ::sigabbrev_np(number); known != nullptr && name == known)
+      return number;
+  return Error{EINVAL,
+               fmt::format("no signal '{}': use a name such as TERM, or a number from 1 to {}",
+                           printable(text), SIGRTMAX)};
 }
 
 /* Also whether this very process is to get the signal, after the writer lock is gone. */
@@ -49,10 +52,11 @@ Result<bool> kill_container(const Context& context, const Options& options, int 
     print_json({{"signalled", done.signalled}, {"left", done.left}, {"self", done.self}});
   bool waited = signal == SIGKILL || timeout > 0;
   if (waited && done.left != 0)
-    return Error{ETIMEDOUT, fmt::format("{} still has {} task{} {:g} s after the signal: see `ctnbpf ps {}{}`",
-                                        printable(tree::address_of(writer, slot)), done.left,
-                                        done.left == 1 ? "" : "s", timeout, options.recursive ? "-r " : "",
-                                        printable(options.address))};
+    return Error{
+        ETIMEDOUT,
+        fmt::format("{} still has {} task{} {:g} s after the signal: see `ctnbpf ps {}{}`",
+                    printable(tree::address_of(writer, slot)), done.left, done.left == 1 ? "" : "s",
+                    timeout, options.recursive ? "-r " : "", printable(options.address))};
   return done.self;
 }
 
@@ -61,15 +65,17 @@ Result<bool> kill_container(const Context& context, const Options& options, int 
 void add_kill(CLI::App& app, Context& context) {
   auto options = std::make_shared<Options>();
   app.add_option("ADDR", options->address, "container")->required();
-  app.add_option("-s,--signal", options->signal, "signal, by name or number (KILL)")->type_name("SIG");
+  app.add_option("-s,--signal", options->signal, "signal, by name or number (KILL)")
+      ->type_name("SIG");
   app.add_flag("-r,--recursive", options->recursive, "with all containers below");
   app.add_option("--timeout", options->timeout,
                  "how long to wait for the tasks to end (KILL: 10 s; others: not at all)")
       ->type_name("SEC")
       ->check(seconds_between(0, 86400));
-  app.footer("With KILL no task of the container can fork from the first moment on, and it is empty when\n"
-             "this ends; exit code 1 if tasks are left after the timeout. The process of `ctnbpf kill`\n"
-             "itself comes last, if it is in the container.");
+  app.footer(
+      "With KILL no task of the container can fork from the first moment on, and it is empty when\n"
+      "this ends; exit code 1 if tasks are left after the timeout. The process of `ctnbpf kill`\n"
+      "itself comes last, if it is in the container.");
   app.callback([&context, options] {
     auto signal = parse_signal(options->signal);
     if (!signal) {

@@ -15,7 +15,8 @@ void add_up(CLI::App& app, Context& context) {
   app.add_option("--max-tasks", settings->max_tasks, "tasks that containers can hold at one time")
       ->type_name("N")
       ->check(CLI::Range(64U, 4'194'304U));
-  app.add_option("--max-files", settings->max_files, "open files that containers can hold at one time")
+  app.add_option("--max-files", settings->max_files,
+                 "open files that containers can hold at one time")
       ->type_name("N")
       ->check(CLI::Range(64U, 16'777'216U));
   app.callback([&context, &app, settings] {
@@ -30,14 +31,15 @@ void add_up(CLI::App& app, Context& context) {
       return;
     }
     const ctn_core& core = state->core();
-    bool differs = (app.count("--max-containers") != 0 && settings->max_containers != core.max_containers) ||
-                   (app.count("--max-tasks") != 0 && settings->max_tasks != core.max_tasks) ||
-                   (app.count("--max-files") != 0 && settings->max_files != core.max_files);
+    bool differs =
+        (app.count("--max-containers") != 0 && settings->max_containers != core.max_containers) ||
+        (app.count("--max-tasks") != 0 && settings->max_tasks != core.max_tasks) ||
+        (app.count("--max-files") != 0 && settings->max_files != core.max_files);
     if (differs)
-      context.exit_code = fail(context, {EBUSY, fmt::format("it is up with room for {} containers, {} tasks and {} "
-                                                            "files: `ctnbpf down` first to change that",
-                                                            core.max_containers, core.max_tasks,
-                                                            core.max_files)});
+      context.exit_code =
+          fail(context, {EBUSY, fmt::format("it is up with room for {} containers, {} tasks and {} "
+                                            "files: `ctnbpf down` first to change that",
+                                            core.max_containers, core.max_tasks, core.max_files)});
     else
       note(fmt::format("{}, level {}, room for {} containers", *fresh ? "up" : "is up already",
                        level_name(core.level[CTN_HOOKS_TASK]), core.max_containers));

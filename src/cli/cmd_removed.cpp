@@ -13,7 +13,9 @@
 namespace ctnbpf::cli {
 namespace {
 
-std::string number(std::uint64_t value) { return value == CTN_UNLIMITED ? "max" : std::to_string(value); }
+std::string number(std::uint64_t value) {
+  return value == CTN_UNLIMITED ? "max" : std::to_string(value);
+}
 
 /* What a table shows of a subsystem: its figures, or for one that has none its first attribute. Who
  * reads the CSV gets it all. */
@@ -42,7 +44,8 @@ std::vector<Column> columns_for(const std::vector<Removed>& rows, bool csv) {
       const std::string prefix = csv ? noun + "_" : "";
       auto add = [&](const std::string& heading, std::uint64_t Figures::*member) {
         columns.push_back({subsystem, heading, [member](const Removed::Part& part) {
-                             return part.figures ? std::optional(*part.figures.*member) : std::nullopt;
+                             return part.figures ? std::optional(*part.figures.*member)
+                                                 : std::nullopt;
                            }});
       };
       add(noun, &Figures::current);
@@ -52,8 +55,9 @@ std::vector<Column> columns_for(const std::vector<Removed>& rows, bool csv) {
     }
     for (const auto& [attribute, value] : any->kept) {
       if (!csv && (any->figures || attribute->kept != 1)) continue;
-      columns.push_back({subsystem, fmt::format("{}.{}", subsystem->name, attribute->name),
-                         [attribute](const Removed::Part& part) { return kept_value(part, attribute); }});
+      columns.push_back(
+          {subsystem, fmt::format("{}.{}", subsystem->name, attribute->name),
+           [attribute](const Removed::Part& part) { return kept_value(part, attribute); }});
     }
   }
   return columns;
@@ -70,11 +74,12 @@ void print(const std::vector<Removed>& rows, bool csv) {
   for (const Removed& row : rows) {
     std::vector<std::string> line{printable(row.address)};
     if (csv) {
-      line.insert(line.end(),
-                  {std::to_string(row.created_ns), std::to_string(row.removed_ns), row.lingering ? "1" : "0"});
+      line.insert(line.end(), {std::to_string(row.created_ns), std::to_string(row.removed_ns),
+                               row.lingering ? "1" : "0"});
     } else {
       auto seconds = static_cast<std::time_t>(row.removed_ns / 1'000'000'000);
-      line.push_back(fmt::format("{:%F %T}{}", fmt::localtime(seconds), row.lingering ? " lingers" : ""));
+      line.push_back(
+          fmt::format("{:%F %T}{}", fmt::localtime(seconds), row.lingering ? " lingers" : ""));
     }
     for (const Column& column : columns) {
       std::optional<std::uint64_t> value;
@@ -121,8 +126,8 @@ bool is_at(const std::string& address, const std::string& top, bool recursive) {
 
 }  // namespace
 
-Result<void> show_removed(const Context& context, const std::vector<std::string>& addresses, bool recursive,
-                          const std::string& format) {
+Result<void> show_removed(const Context& context, const std::vector<std::string>& addresses,
+                          bool recursive, const std::string& format) {
   CTN_ASSIGN(State state, State::open(context.pins()));
   std::vector<std::string> wanted;
   for (const std::string& text : addresses) {
@@ -131,9 +136,9 @@ Result<void> show_removed(const Context& context, const std::vector<std::string>
   }
   CTN_ASSIGN(std::vector<Removed> rows, removed_containers(state));
   std::erase_if(rows, [&](const Removed& row) {
-    return !wanted.empty() && std::none_of(wanted.begin(), wanted.end(), [&](const std::string& top) {
-      return is_at(row.address, top, recursive);
-    });
+    return !wanted.empty() &&
+           std::none_of(wanted.begin(), wanted.end(),
+                        [&](const std::string& top) { return is_at(row.address, top, recursive); });
   });
   if (!context.json && format != "json") {
     print(rows, format == "csv");

@@ -70,7 +70,8 @@ Result<std::vector<std::uint32_t>> wanted_hierarchies(const State& state,
 
 /* What this run made, for undoing it; children come after their parents. */
 void remove_made(Writer& writer, const std::vector<Slot>& made) {
-  for (auto slot = made.rbegin(); slot != made.rend(); ++slot) (void)tree::remove(writer, *slot, true);
+  for (auto slot = made.rbegin(); slot != made.rend(); ++slot)
+    (void)tree::remove(writer, *slot, true);
 }
 
 Result<std::vector<Place>> transient_places(Writer& writer, const Options& options,
@@ -90,7 +91,8 @@ Result<std::vector<Place>> transient_places(Writer& writer, const Options& optio
   return places;
 }
 
-Result<std::vector<Place>> named_places(Writer& writer, const Options& options, std::vector<Slot>& made) {
+Result<std::vector<Place>> named_places(Writer& writer, const Options& options,
+                                        std::vector<Slot>& made) {
   std::vector<Address> addresses;
   std::map<std::uint32_t, std::string> taken;
   for (const std::string& text : options.containers) {
@@ -98,9 +100,10 @@ Result<std::vector<Place>> named_places(Writer& writer, const Options& options, 
     CTN_ASSIGN(std::uint32_t hierarchy, tree::find_hierarchy(writer, address.hierarchy));
     auto [other, fresh] = taken.emplace(hierarchy, text);
     if (!fresh)
-      return Error{EINVAL, fmt::format("{} and {} are in one hierarchy: a task can be in one container "
-                                       "of each only",
-                                       printable(other->second), printable(text))};
+      return Error{EINVAL,
+                   fmt::format("{} and {} are in one hierarchy: a task can be in one container "
+                               "of each only",
+                               printable(other->second), printable(text))};
     addresses.push_back(std::move(address));
   }
   std::vector<Place> places;
@@ -134,8 +137,10 @@ Result<void> apply_settings(Writer& writer, const std::vector<Place>& places,
       used = true;
     }
     if (!used)
-      return Error{EINVAL, fmt::format("'{}' speaks of hierarchy '{}', and no -c names a container there",
-                                       printable(setting), tree::hierarchy_name(writer, hierarchy.value_or(0)))};
+      return Error{
+          EINVAL,
+          fmt::format("'{}' speaks of hierarchy '{}', and no -c names a container there",
+                      printable(setting), tree::hierarchy_name(writer, hierarchy.value_or(0)))};
   }
   for (const auto& [slot, own] : by_slot) CTN_TRY(set_attributes(writer, slot, own, best_effort));
   return {};
@@ -157,7 +162,8 @@ Result<std::vector<Place>> try_place(Writer& writer, const Options& options, pid
 Result<std::string> what_to_tell(const State& state, const std::vector<Place>& places) {
   std::string told;
   for (const Place& place : places)
-    for (const Subsystem* subsystem : bound_subsystems(state, state.nodes()[place.slot].hierarchy)) {
+    for (const Subsystem* subsystem :
+         bound_subsystems(state, state.nodes()[place.slot].hierarchy)) {
       if (subsystem->before_exec == nullptr) continue;
       CTN_ASSIGN(std::string text, subsystem->before_exec(state, place.slot));
       if (!text.empty()) told += fmt::format("{} {}\n", subsystem->name, text);
@@ -179,7 +185,8 @@ void hear(const std::string& told) {
 
 /* Containers that were made are removed again if a part fails; the child then ends by itself. `told`
  * gets what the child is to be told. */
-Result<std::vector<Place>> place(const Context& context, const Options& options, pid_t child, std::string& told) {
+Result<std::vector<Place>> place(const Context& context, const Options& options, pid_t child,
+                                 std::string& told) {
   CTN_ASSIGN(Writer writer, open_writer(context, BringUp::kEnsure));
   writer.allow_moves(options.move);
   sweep_transient(writer);
@@ -199,21 +206,25 @@ double seconds(const timeval& time) {
 
 /* "cpu 21.90 s (user 19.2 sys 2.7)": what the container used during the run, where that is counted; else
  * what the command and the children it waited for did. */
-std::string cpu_time(const State& state, const Place& place, const Meters& meters, const rusage& usage) {
+std::string cpu_time(const State& state, const Place& place, const Meters& meters,
+                     const rusage& usage) {
   for (const Subsystem* subsystem : bound_subsystems(state, state.nodes()[place.slot].hierarchy))
-    if (const Meter* meter = meters.of(*subsystem); meter != nullptr) return meter->summary(place.slot);
+    if (const Meter* meter = meters.of(*subsystem); meter != nullptr)
+      return meter->summary(place.slot);
   double user = seconds(usage.ru_utime);
   double system = seconds(usage.ru_stime);
   return fmt::format("cpu {:.2f} s (user {:.1f} sys {:.1f})", user + system, user, system);
 }
 
-void print_stat(const State& state, const std::vector<Place>& places, double wall, const rusage& usage,
-                Meters& meters) {
+void print_stat(const State& state, const std::vector<Place>& places, double wall,
+                const rusage& usage, Meters& meters) {
   if (auto read = meters.read(state); !read) note(read.error().what);
   for (const Place& place : places) {
-    std::string line = fmt::format("{}  wall {:.2f} s  {}", printable(tree::path_of(state, place.slot)), wall,
-                                   cpu_time(state, place, meters, usage));
-    for (const Subsystem* subsystem : bound_subsystems(state, state.nodes()[place.slot].hierarchy)) {
+    std::string line =
+        fmt::format("{}  wall {:.2f} s  {}", printable(tree::path_of(state, place.slot)), wall,
+                    cpu_time(state, place, meters, usage));
+    for (const Subsystem* subsystem :
+         bound_subsystems(state, state.nodes()[place.slot].hierarchy)) {
       if (subsystem->figures == nullptr) continue;
       auto figures = subsystem->figures(state, place.slot);
       if (!figures) continue;
@@ -226,9 +237,11 @@ void print_stat(const State& state, const std::vector<Place>& places, double wal
 }
 
 /* Removes what the run made; what tasks are left in stays, limits and all, until they are gone. */
-Result<void> clean_up(const Context& context, const Options& options, const std::vector<Place>& places,
-                      double wall, const rusage& usage, Meters& meters) {
-  bool transient = std::any_of(places.begin(), places.end(), [](const Place& one) { return one.transient; });
+Result<void> clean_up(const Context& context, const Options& options,
+                      const std::vector<Place>& places, double wall, const rusage& usage,
+                      Meters& meters) {
+  bool transient =
+      std::any_of(places.begin(), places.end(), [](const Place& one) { return one.transient; });
   if (!transient || options.keep) {
     CTN_ASSIGN(State state, State::open(context.pins()));
     if (options.stat) print_stat(state, places, wall, usage, meters);
@@ -279,14 +292,16 @@ int run(const Context& context, const Options& options) {
   int code = 0;
   Ended ended;
   if (auto released = child->release(told); !released) {
-    (void)fail(context, released.error().within(fmt::format("'{}'", printable(options.command[0]))));
+    (void)fail(context,
+               released.error().within(fmt::format("'{}'", printable(options.command[0]))));
     code = released.error().code == ENOENT ? kNotFound : kNotExecutable;
   } else {
     ended = child->wait();
     code = ended.exit_code();
   }
   std::chrono::duration<double> wall = std::chrono::steady_clock::now() - started;
-  if (auto cleaned = clean_up(context, options, *places, wall.count(), ended.usage, meters); !cleaned)
+  if (auto cleaned = clean_up(context, options, *places, wall.count(), ended.usage, meters);
+      !cleaned)
     report(context, cleaned.error());
   return code;
 }
@@ -295,7 +310,8 @@ int run(const Context& context, const Options& options) {
 
 void add_run(CLI::App& app, Context& context) {
   auto options = std::make_shared<Options>();
-  app.add_option("-c,--container", options->containers, "run in this container (one of each hierarchy)")
+  app.add_option("-c,--container", options->containers,
+                 "run in this container (one of each hierarchy)")
       ->type_name("ADDR")
       ->allow_extra_args(false);
   app.add_option_function<std::string>(
@@ -317,13 +333,15 @@ void add_run(CLI::App& app, Context& context) {
       ->allow_extra_args(false);
   app.add_flag("--stat", options->stat, "print time, peaks and refusals at the end");
   app.add_flag("--best-effort", options->best_effort, "also limits this kernel cannot enforce");
-  app.add_flag("--move", options->move, "also out of a group that a service manager made (see `doctor`)");
-  app.footer("Without -c, COMMAND gets a container of its own, made in the default hierarchy on first\n"
-             "use and removed at the end. Examples:\n"
-             "  ctnbpf run --numtasks 64 --stat -- make -j8\n"
-             "  ctnbpf run -c numtasks:/build -c groups:/tests sh -c 'make && make check'\n"
-             "Exit codes: COMMAND's own; 128+N when signal N ended it; 127 COMMAND not found, 126 it\n"
-             "cannot be executed; 125 ctnbpf failed or the kernel lacks what was asked; 2 usage.");
+  app.add_flag("--move", options->move,
+               "also out of a group that a service manager made (see `doctor`)");
+  app.footer(
+      "Without -c, COMMAND gets a container of its own, made in the default hierarchy on first\n"
+      "use and removed at the end. Examples:\n"
+      "  ctnbpf run --numtasks 64 --stat -- make -j8\n"
+      "  ctnbpf run -c numtasks:/build -c groups:/tests sh -c 'make && make check'\n"
+      "Exit codes: COMMAND's own; 128+N when signal N ended it; 127 COMMAND not found, 126 it\n"
+      "cannot be executed; 125 ctnbpf failed or the kernel lacks what was asked; 2 usage.");
   app.callback([&context, options] {
     options->command = context.command;
     if (options->command.empty()) throw CLI::RequiredError("COMMAND");

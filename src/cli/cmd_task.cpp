@@ -17,7 +17,8 @@ Result<void> ps(const Context& context, const std::string& address, bool recursi
   CTN_ASSIGN(Slot slot, tree::find(state, address));
   CTN_ASSIGN(auto tasks, walk_tasks(context.pins()));
   std::uint32_t hierarchy = state.nodes()[slot].hierarchy;
-  std::map<std::uint32_t, const ctn_walk_task*> found; /* by pid or tid; the leader speaks for all */
+  std::map<std::uint32_t, const ctn_walk_task*>
+      found; /* by pid or tid; the leader speaks for all */
   for (const ctn_walk_task& task : tasks) {
     Slot own = container_of(task, hierarchy);
     bool member = !has_exited(task) && (recursive ? tree::within(state, own, slot) : own == slot);
@@ -32,7 +33,8 @@ Result<void> ps(const Context& context, const std::string& address, bool recursi
       continue;
     }
     static constexpr std::string_view kStates = "RSDTtXZPI";
-    std::size_t state_bit = task->state == 0 ? 0 : 1 + static_cast<std::size_t>(__builtin_ctz(task->state));
+    std::size_t state_bit =
+        task->state == 0 ? 0 : 1 + static_cast<std::size_t>(__builtin_ctz(task->state));
     nlohmann::ordered_json one;
     one["pid"] = task->tgid;
     one["tid"] = pid;
@@ -91,8 +93,10 @@ void add_attach(CLI::App& app, Context& context) {
   auto options = std::make_shared<Options>();
   app.add_option("ADDR", options->address, "container")->required();
   app.add_option("PID", options->pids, "processes, with all their threads")->required();
-  auto* thread = app.add_flag("--thread", options->thread, "PID is a thread id: move that thread alone");
-  app.add_flag("--tree", options->tree, "with all descendants, those forked meanwhile too")->excludes(thread);
+  auto* thread =
+      app.add_flag("--thread", options->thread, "PID is a thread id: move that thread alone");
+  app.add_flag("--tree", options->tree, "with all descendants, those forked meanwhile too")
+      ->excludes(thread);
   app.add_flag("--within-limits", options->within,
                "refuse what would exceed a limit, as things are when the attach begins");
   app.add_flag("--move", options->move,
@@ -105,13 +109,14 @@ void add_attach(CLI::App& app, Context& context) {
       context.exit_code = fail(context, slot.error());
       return;
     }
-    context.exit_code = for_each(context, options->pids, [&](const std::string& one) -> Result<void> {
-      CTN_ASSIGN(int pid, parse_pid(one));
-      Limits limits = options->within ? Limits::kWithin : Limits::kIgnore;
-      CTN_TRY(options->tree ? attach_tree(*writer, *slot, pid, limits)
-                            : attach(*writer, *slot, pid, options->thread, limits));
-      return {};
-    });
+    context.exit_code =
+        for_each(context, options->pids, [&](const std::string& one) -> Result<void> {
+          CTN_ASSIGN(int pid, parse_pid(one));
+          Limits limits = options->within ? Limits::kWithin : Limits::kIgnore;
+          CTN_TRY(options->tree ? attach_tree(*writer, *slot, pid, limits)
+                                : attach(*writer, *slot, pid, options->thread, limits));
+          return {};
+        });
   });
 }
 

@@ -41,7 +41,8 @@ class TreePrinter {
     std::uint32_t hierarchy = state_.nodes()[top].hierarchy;
     std::string title = top < CTN_MAX_HIER ? tree::hierarchy_name(state_, top)
                                            : printable(tree::address_of(state_, top));
-    if (std::string list = subsystem_list(state_, hierarchy); !list.empty()) title += " (" + list + ")";
+    if (std::string list = subsystem_list(state_, hierarchy); !list.empty())
+      title += " (" + list + ")";
     Line first{title, {}};
     if (top >= CTN_MAX_HIER) {
       CTN_ASSIGN(first.figures, cells(top));
@@ -78,7 +79,8 @@ class TreePrinter {
       std::size_t end = columns[0];
       for (std::size_t i = 0; i < line.figures.size(); i++) {
         if (!line.figures[i].empty()) text = padded(text, end) + "   " + line.figures[i];
-        end += columns[i + 1] == 0 ? 0 : 3 + columns[i + 1]; /* of nobody: as if it were not there */
+        end +=
+            columns[i + 1] == 0 ? 0 : 3 + columns[i + 1]; /* of nobody: as if it were not there */
       }
       fmt::print("{}\n", text);
     }
@@ -95,7 +97,8 @@ class TreePrinter {
     }
     if (out.empty()) out.push_back(fmt::format("tasks {}", live_tasks(state_.nodes()[slot])));
     for (const Subsystem* subsystem : bound)
-      if (const Meter* meter = meters_.of(*subsystem); meter != nullptr) out.push_back(meter->cell(slot));
+      if (const Meter* meter = meters_.of(*subsystem); meter != nullptr)
+        out.push_back(meter->cell(slot));
     CTN_ASSIGN(auto words, notes(slot));
     out.insert(out.end(), words.begin(), words.end());
     return out;
@@ -123,9 +126,9 @@ class TreePrinter {
     std::size_t left = members.size() + children.size();
     for (const ctn_walk_task* task : members) {
       std::string comm(task->comm, ::strnlen(task->comm, sizeof(task->comm)));
-      lines_.push_back({fmt::format("{}{} {} {}", indent, --left ? "├─" : "└─", task->tgid,
-                                    printable(comm)),
-                        {}});
+      lines_.push_back(
+          {fmt::format("{}{} {} {}", indent, --left ? "├─" : "└─", task->tgid, printable(comm)),
+           {}});
     }
     for (Slot child : children) {
       bool last = --left == 0;
@@ -147,7 +150,8 @@ class TreePrinter {
 Result<nlohmann::ordered_json> subsystem_json(const State& state, const Meters& meters,
                                               const Subsystem& subsystem, Slot slot) {
   nlohmann::ordered_json json;
-  bool counted = slot >= CTN_MAX_HIER; /* of a root there is only what is to be said of the hierarchy */
+  bool counted =
+      slot >= CTN_MAX_HIER; /* of a root there is only what is to be said of the hierarchy */
   if (counted && subsystem.figures != nullptr) {
     CTN_ASSIGN(Figures figures, subsystem.figures(state, slot));
     json = {{"current", figures.current},
@@ -168,7 +172,8 @@ Result<nlohmann::ordered_json> subsystem_json(const State& state, const Meters& 
   return json;
 }
 
-Result<nlohmann::ordered_json> tree_json(const State& state, const Meters& meters, Slot slot, int depth) {
+Result<nlohmann::ordered_json> tree_json(const State& state, const Meters& meters, Slot slot,
+                                         int depth) {
   nlohmann::ordered_json json;
   json["container"] = tree::address_of(state, slot);
   json["subsystems"] = subsystem_list(state, state.nodes()[slot].hierarchy);
@@ -198,7 +203,8 @@ Result<void> show_lingering(const Context& context, const State& state) {
     std::string address = tree::address_of(state, slot);
     if (!context.json)
       fmt::print("{}   {} live, {} dying, {} references\n", printable(address), live, dying, refs);
-    json.push_back({{"container", address}, {"live", live}, {"dying", dying}, {"references", refs}});
+    json.push_back(
+        {{"container", address}, {"live", live}, {"dying", dying}, {"references", refs}});
   }
   if (context.json) print_json(json);
   return {};
@@ -247,7 +253,8 @@ void add_tree(CLI::App& app, Context& context) {
       ->check(CLI::Range(0, CTN_MAX_DEPTH));
   app.add_flag("--lingering", options->lingering, "removed containers that something still holds");
   app.callback([&context, options] {
-    if (auto done = show_tree(context, *options); !done) context.exit_code = fail(context, done.error());
+    if (auto done = show_tree(context, *options); !done)
+      context.exit_code = fail(context, done.error());
   });
 }
 

@@ -34,7 +34,8 @@ std::span<const Command> commands() {
       Command{"kill", "send a signal to every process of a container", add_kill},
       Command{"ps", "list the processes of a container", add_ps},
       Command{"where", "show the containers of a process", add_where},
-      Command{"explain", "show every bound on a process's tasks, and which is nearest", add_explain},
+      Command{"explain", "show every bound on a process's tasks, and which is nearest",
+              add_explain},
       Command{"files", "list who holds the open files charged to a container", add_files},
       Command{"hierarchy", "make, list and destroy hierarchies", add_hierarchy},
       Command{"subsystems", "list subsystems and their attributes", add_subsystems},
@@ -77,7 +78,8 @@ bool takes_next_word(const CLI::App& app, const std::string& word) {
 
 /* Where the command line of `run COMMAND` leaves our options: the first word that is neither an
  * option of `app` nor the value of one. `--` ends them too. */
-std::size_t options_end(const CLI::App& app, const std::vector<std::string>& words, std::size_t at) {
+std::size_t options_end(const CLI::App& app, const std::vector<std::string>& words,
+                        std::size_t at) {
   for (; at < words.size(); at++) {
     const std::string& word = words[at];
     if (word == "--" || word.size() < 2 || word[0] != '-') break;
@@ -113,8 +115,9 @@ void describe(CLI::App& app, Context& context) {
       });
   app.add_flag("--json", context.json, "print JSON, errors too");
   app.add_flag("-v,--verbose", context.verbose, "show what the kernel said about a failure");
-  app.footer("ADDR is HIER:/path; HIER is a hierarchy or a subsystem bound to it. HIER:/ is its root.\n"
-             "Exit codes: 0 done, 1 failed, 2 usage, 3 the kernel lacks what was asked.");
+  app.footer(
+      "ADDR is HIER:/path; HIER is a hierarchy or a subsystem bound to it. HIER:/ is its root.\n"
+      "Exit codes: 0 done, 1 failed, 2 usage, 3 the kernel lacks what was asked.");
   app.require_subcommand(1);
   app.fallthrough();
 }
@@ -144,8 +147,9 @@ std::string usage_message(const CLI::ParseError& error, const std::vector<std::s
 
 int run(int argc, char** argv) {
   Context context;
-  CLI::App app("Generic process containers on today's kernels: independent hierarchies, limits on\n"
-               "tasks and open files, enforced by BPF.\n");
+  CLI::App app(
+      "Generic process containers on today's kernels: independent hierarchies, limits on\n"
+      "tasks and open files, enforced by BPF.\n");
   describe(app, context);
 
   std::vector<std::string> words(argv + 1, argv + argc);
@@ -165,7 +169,8 @@ int run(int argc, char** argv) {
     if (chosen != nullptr && chosen != &command) continue;
     CLI::App* sub = app.add_subcommand(command.name, command.help);
     sub->set_help_flag("-h,--help", "show this help");
-    if (command.takes_command) sub->formatter(std::make_shared<HelpFormatter>(" [--] COMMAND [ARG...]"));
+    if (command.takes_command)
+      sub->formatter(std::make_shared<HelpFormatter>(" [--] COMMAND [ARG...]"));
     if (chosen != nullptr) command.setup(*sub, context);
   }
 
@@ -176,8 +181,10 @@ int run(int argc, char** argv) {
     words.resize(end);
   }
   context.json = has_word(words, {"--json"}); /* those of COMMAND are its own */
-  if (chosen != nullptr && chosen->needs_root && ::geteuid() != 0 && !has_word(words, {"-h", "--help"})) {
-    report(context, {EPERM, fmt::format("`ctnbpf {0}` needs root: run `sudo ctnbpf {0} ...`", chosen->name)});
+  if (chosen != nullptr && chosen->needs_root && ::geteuid() != 0 &&
+      !has_word(words, {"-h", "--help"})) {
+    report(context, {EPERM, fmt::format("`ctnbpf {0}` needs root: run `sudo ctnbpf {0} ...`",
+                                        chosen->name)});
     return chosen->takes_command ? kRunFailed : kFailed;
   }
   std::vector<std::string> reversed(words.rbegin(), words.rend()); /* as CLI11 wants them */
@@ -195,7 +202,8 @@ int run(int argc, char** argv) {
  * goes there. The wrong direction makes using it fail, as it would have; a command does not get it. */
 void occupy_standard_descriptors() {
   for (int fd = 0; fd <= 2; fd++)
-    if (::fcntl(fd, F_GETFD) < 0) (void)::open("/dev/null", (fd == 0 ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+    if (::fcntl(fd, F_GETFD) < 0)
+      (void)::open("/dev/null", (fd == 0 ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
 }
 
 /* What could not be written is a failure too. */

@@ -77,7 +77,8 @@ int Ended::exit_code() const {
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-Result<Spawn> Spawn::start(const std::vector<std::string>& argv, void (*prepare)(const std::string& told)) {
+Result<Spawn> Spawn::start(const std::vector<std::string>& argv,
+                           void (*prepare)(const std::string& told)) {
   Spawn spawn;
   UniqueFd gate_read;
   UniqueFd error_write;
@@ -106,7 +107,8 @@ Result<Spawn> Spawn::start(const std::vector<std::string>& argv, void (*prepare)
 
 Result<void> Spawn::release(const std::string& told) {
   std::string all = told + kGo;
-  for (std::size_t at = 0; at < all.size();) { /* if the child is gone already, the read below ends */
+  for (std::size_t at = 0;
+       at < all.size();) { /* if the child is gone already, the read below ends */
     ssize_t done = ::write(gate_.get(), all.data() + at, all.size() - at);
     if (done < 0 && errno != EINTR) break;
     at += static_cast<std::size_t>(std::max<ssize_t>(done, 0));

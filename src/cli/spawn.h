@@ -26,7 +26,8 @@ struct Ended {
  * first, the child ends without having run it. */
 class Spawn {
  public:
-  static Result<Spawn> start(const std::vector<std::string>& argv, void (*prepare)(const std::string& told));
+  static Result<Spawn> start(const std::vector<std::string>& argv,
+                             void (*prepare)(const std::string& told));
   Spawn(Spawn&&) = default;
 
   pid_t pid() const { return pid_; }
@@ -42,7 +43,7 @@ class Spawn {
  private:
   Spawn() = default;
   pid_t pid_ = -1;
-  UniqueFd gate_;      /* a byte written here releases the child */
+  UniqueFd gate_;       /* a byte written here releases the child */
   UniqueFd exec_error_; /* its errno comes here if exec fails; end of file if not */
   sigset_t waited_ = {};
 };

@@ -168,8 +168,9 @@ Result<void> sort_stat(StatTable& table, const std::string& column) {
     return Error{EINVAL, fmt::format("no column '{}': there are {}", printable(column), names)};
   }
   auto at = static_cast<std::size_t>(found - table.columns.begin());
-  std::stable_sort(table.rows.begin(), table.rows.end(),
-                   [&](const StatRow& a, const StatRow& b) { return table.at(a, at) > table.at(b, at); });
+  std::stable_sort(table.rows.begin(), table.rows.end(), [&](const StatRow& a, const StatRow& b) {
+    return table.at(a, at) > table.at(b, at);
+  });
   return {};
 }
 

@@ -16,8 +16,9 @@ std::string csv_line(const std::vector<std::string>& cells) {
 }  // namespace
 
 std::size_t width(const std::string& text) {
-  return static_cast<std::size_t>(std::count_if(
-      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+  }));
 }
 
 std::string padded(const std::string& text, std::size_t columns) {
@@ -42,8 +43,10 @@ std::string table_text(const Table& table) {
 }
 
 std::string csv_cell(std::string text) {
-  if (std::none_of(text.begin(), text.end(), [](char c) { return c == ',' || c == '"'; })) return text;
-  for (std::size_t at = 0; (at = text.find('"', at)) != std::string::npos; at += 2) text.insert(at, 1, '"');
+  if (std::none_of(text.begin(), text.end(), [](char c) { return c == ',' || c == '"'; }))
+    return text;
+  for (std::size_t at = 0; (at = text.find('"', at)) != std::string::npos; at += 2)
+    text.insert(at, 1, '"');
   return '"' + text + '"';
 }
 

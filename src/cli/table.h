@@ -10,7 +10,8 @@ namespace ctnbpf::cli {
 std::size_t width(const std::string& text);
 std::string padded(const std::string& text, std::size_t columns);
 
-using Table = std::vector<std::vector<std::string>>; /* lines of cells; the first has the headings */
+using Table =
+    std::vector<std::vector<std::string>>; /* lines of cells; the first has the headings */
 
 /* In columns, as print_table does it. */
 std::string table_text(const Table& table);

@@ -35,7 +35,9 @@ std::uint64_t total(const Sample& sample, Slot slot) { return sample.total(slot)
 std::uint64_t removed(const Sample& sample, Slot slot) { return sample.removed(slot); }
 std::uint64_t wait(const Sample& sample, Slot slot) { return sample.sum(slot).wait; }
 
-std::uint64_t system(const Sample& sample, Slot slot) { return cpuacct::system_of(sample.sum(slot)); }
+std::uint64_t system(const Sample& sample, Slot slot) {
+  return cpuacct::system_of(sample.sum(slot));
+}
 
 std::uint64_t user(const Sample& sample, Slot slot) {
   cpuacct_cell sum = sample.sum(slot);
@@ -75,11 +77,18 @@ Result<Value> read_slices(const State& state, Slot slot) {
 }
 
 /* Places in a tombstone. */
-enum Kept : std::uint8_t { kKeptTotal = 1, kKeptUsage, kKeptUser, kKeptSystem, kKeptWait, kKeptSwitches };
+enum Kept : std::uint8_t {
+  kKeptTotal = 1,
+  kKeptUsage,
+  kKeptUser,
+  kKeptSystem,
+  kKeptWait,
+  kKeptSwitches
+};
 
 constexpr std::array kAttributes = {
-    Attribute{"usage", "ns of CPU time of this very container's tasks", read<usage>, nullptr, nullptr,
-              CTN_LEVEL_NONE, kKeptUsage},
+    Attribute{"usage", "ns of CPU time of this very container's tasks", read<usage>, nullptr,
+              nullptr, CTN_LEVEL_NONE, kKeptUsage},
     Attribute{"total", "ns of CPU time of the subtree, removed containers included", read<total>,
               nullptr, nullptr, CTN_LEVEL_NONE, kKeptTotal},
     Attribute{"removed", "ns of `total` that removed containers used", read<removed>},
@@ -88,12 +97,11 @@ constexpr std::array kAttributes = {
               CTN_LEVEL_NONE, kKeptUser},
     Attribute{"system", "ns of `usage` spent in the kernel, as its tick samples it", read<system>,
               nullptr, nullptr, CTN_LEVEL_NONE, kKeptSystem},
-    Attribute{"wait", "ns that tasks of this container were ready and waited for a CPU",
-              read<wait>, nullptr, nullptr, CTN_LEVEL_NONE, kKeptWait},
+    Attribute{"wait", "ns that tasks of this container were ready and waited for a CPU", read<wait>,
+              nullptr, nullptr, CTN_LEVEL_NONE, kKeptWait},
     Attribute{"switches", "how often a CPU switched away from a task of this container",
               read<switches>, nullptr, nullptr, CTN_LEVEL_NONE, kKeptSwitches},
-    Attribute{"load", "percent of one CPU the subtree used in the last full 10 s",
-              read<load_of>},
+    Attribute{"load", "percent of one CPU the subtree used in the last full 10 s", read<load_of>},
     Attribute{"slices", "switches by the ns the task had run: below each bound, and the rest",
               read_slices},
 };

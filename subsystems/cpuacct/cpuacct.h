@@ -20,8 +20,8 @@
  * used on this CPU, up to their last switch. Those of roots stay zero: the kernel itself counts the
  * time of all tasks. */
 struct cpuacct_cell {
-  __u64 usage;  /* ns */
-  __u64 wait;   /* ns runnable before they ran, in steps of 1024 */
+  __u64 usage; /* ns */
+  __u64 wait;  /* ns runnable before they ran, in steps of 1024 */
   /* Ticks that found it in the kernel, and outside, as the time between two; in steps of 1024 ns.
    * Ticks can get lost, so only how the two compare is of use: `usage` is split by it. */
   __u64 system;
@@ -57,8 +57,8 @@ struct cpuacct_look {
   __u64 running; /* ns of the running task that its container's cell does not have */
   __u64 running_system;
   __u64 running_user;
-  __u64 machine; /* ns all tasks ever used on this CPU */
-  __s64 clock;   /* CLOCK_MONOTONIC less the scheduler's clock, or a little more */
+  __u64 machine;            /* ns all tasks ever used on this CPU */
+  __s64 clock;              /* CLOCK_MONOTONIC less the scheduler's clock, or a little more */
   struct cpuacct_cell cell; /* of `slot` on this CPU at that moment */
 };
 

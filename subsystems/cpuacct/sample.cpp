@@ -186,7 +186,9 @@ cpuacct_cell Sample::sum(Slot slot) const {
   return sum;
 }
 
-std::uint64_t system_of(const cpuacct_cell& cell) { return split(cell.usage, cell.system, cell.user); }
+std::uint64_t system_of(const cpuacct_cell& cell) {
+  return split(cell.usage, cell.system, cell.user);
+}
 
 std::uint64_t Sample::folded(Slot slot) const {
   const cpuacct_state& state = states_[slot];

@@ -32,7 +32,8 @@ static __always_inline bool cpuset_outside(__u32 slot, const void *mask) {
     if (i >= place_words) break;
     __u32 at = (slot * PLACE_SETS + PLACE_IN_FORCE) * place_words + i;
     __u64 *allowed = bpf_map_lookup_elem(&cpuset_sets, &at), word = 0;
-    if (!allowed || bpf_probe_read_kernel(&word, sizeof(word), mask + i * sizeof(word))) return true;
+    if (!allowed || bpf_probe_read_kernel(&word, sizeof(word), mask + i * sizeof(word)))
+      return true;
     if (word & ~*(volatile __u64 *)allowed) return true;
   }
   return false;

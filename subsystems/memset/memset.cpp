@@ -41,7 +41,8 @@ Result<std::string> before_exec(const State& state, Slot slot) {
 /* Where no group confines it, a command takes its memory policy along. */
 void in_command(const std::string& nodes) {
   if (Groups::holds(::getpid())) return;
-  if (auto set = parse_index_set("memset.mems", nodes, PLACE_MAX_NODES)) (void)affinity::bind_memory(*set);
+  if (auto set = parse_index_set("memset.mems", nodes, PLACE_MAX_NODES))
+    (void)affinity::bind_memory(*set);
 }
 
 }  // namespace

@@ -79,7 +79,8 @@ Result<std::vector<std::string>> check(const State& state, std::span<const std::
     if (load(all[slot].held) != expected[slot])
       complain(fmt::format("numfiles.held is {}, the table of files has {}", load(all[slot].held),
                            expected[slot]));
-    if (load(all[slot].barrier) > load(all[slot].limit)) complain("numfiles.barrier is above numfiles.limit");
+    if (load(all[slot].barrier) > load(all[slot].limit))
+      complain("numfiles.barrier is above numfiles.limit");
     if (all[slot].parent != node.parent) complain("numfiles has another parent than the tree");
   }
   return found;

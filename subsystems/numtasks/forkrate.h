@@ -18,7 +18,7 @@
 #include <linux/types.h>
 
 #define FORKRATE_STEPS 15 /* an interval */
-#define FORKRATE_RING 16 /* a step more than an interval has; a power of two */
+#define FORKRATE_RING 16  /* a step more than an interval has; a power of two */
 #define FORKRATE_TRIES 4
 #define FORKRATE_RACES 16 /* lost before a fork is refused */
 #define FORKRATE_AGAIN (~0ULL)
@@ -42,7 +42,8 @@ static inline __attribute__((always_inline)) __u64 forkrate_if_below(__u32 numbe
 
 /* The present step: `step`, or a later one that a fork was counted in already. Who was held up after
  * it read the clock must not look back from then: what it would have to see may be overwritten. */
-static inline __attribute__((always_inline)) __u32 forkrate_newest(const struct numtasks_rate *rate, __u32 step) {
+static inline __attribute__((always_inline)) __u32 forkrate_newest(const struct numtasks_rate *rate,
+                                                                   __u32 step) {
   __u32 newest = step;
   for (int i = 0; i < FORKRATE_RING; i++) {
     __u32 ahead = (__u32)(*(const volatile __u64 *)&rate->ring[i] >> 32) - newest;
@@ -53,7 +54,8 @@ static inline __attribute__((always_inline)) __u32 forkrate_newest(const struct 
 
 /* Forks in the steps that count at `step`, which was the newest; FORKRATE_AGAIN if it is not any more:
  * the newer one is in the place of one that counts. */
-static inline __attribute__((always_inline)) __u64 forkrate_recent(const struct numtasks_rate *rate, __u32 step) {
+static inline __attribute__((always_inline)) __u64 forkrate_recent(const struct numtasks_rate *rate,
+                                                                   __u32 step) {
   __u64 sum = 0, newer = 0;
   for (int i = 0; i < FORKRATE_RING; i++) {
     __u64 entry = *(const volatile __u64 *)&rate->ring[i];
@@ -87,15 +89,16 @@ static inline __attribute__((always_inline)) void forkrate_uncount(__u64 *entry,
 }
 
 /* Would forkrate_try_once let one in? */
-static inline __attribute__((always_inline)) int forkrate_has_room(const struct numtasks_rate *rate, __u32 step,
-                                                                   __u64 limit) {
+static inline __attribute__((always_inline)) int forkrate_has_room(const struct numtasks_rate *rate,
+                                                                   __u32 step, __u64 limit) {
   __u64 recent = forkrate_recent(rate, forkrate_newest(rate, step));
   return recent == FORKRATE_AGAIN || recent < limit;
 }
 
 /* Lets one fork in at `step` (time / forkrate_step): 1; or not: 0; or was disturbed: -1. */
-static inline __attribute__((always_inline)) int forkrate_try_once(struct numtasks_rate *rate, __u32 *sequence,
-                                                                   __u32 step, __u64 limit) {
+static inline __attribute__((always_inline)) int forkrate_try_once(struct numtasks_rate *rate,
+                                                                   __u32 *sequence, __u32 step,
+                                                                   __u64 limit) {
   /* A read and a barrier: what is read below is no older. (clang has no barrier alone for BPF.) */
   __u32 seen = __sync_val_compare_and_swap(sequence, 0, 0);
   step = forkrate_newest(rate, step);

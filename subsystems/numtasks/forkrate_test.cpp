@@ -22,7 +22,8 @@ struct Rate : numtasks_rate {
 bool admit(Rate& rate, std::uint64_t now, std::uint64_t limit, std::uint64_t interval = kInterval) {
   auto step = static_cast<__u32>(now / forkrate_step(interval));
   for (int i = 0; i < FORKRATE_RACES; i++)
-    if (int said = forkrate_try_once(&rate, &rate.sequence, step, limit); said >= 0) return said != 0;
+    if (int said = forkrate_try_once(&rate, &rate.sequence, step, limit); said >= 0)
+      return said != 0;
   return false;
 }
 
@@ -111,9 +112,11 @@ TEST(ForkRate, ExactUnderThreads) {
   };
   auto work = [&](std::vector<Span>& log) {
     while (!stop)
-      if (std::uint64_t now = clock(); admit(rate, now, kLimit, kShort)) log.emplace_back(now, clock());
+      if (std::uint64_t now = clock(); admit(rate, now, kLimit, kShort))
+        log.emplace_back(now, clock());
   };
-  std::thread threads[3] = {std::thread(work, std::ref(logs[0])), std::thread(work, std::ref(logs[1])),
+  std::thread threads[3] = {std::thread(work, std::ref(logs[0])),
+                            std::thread(work, std::ref(logs[1])),
                             std::thread(work, std::ref(logs[2]))};
   for (std::uint64_t end = clock() + kIntervals * kShort; clock() < end;) std::this_thread::yield();
   stop = true;

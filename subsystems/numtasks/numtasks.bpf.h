@@ -91,8 +91,8 @@ static __always_inline __u32 numtasks_try(__u32 slot) {
 /* Whose limit has no room for one more, or 0. Writes nothing. */
 __noinline __u32 numtasks_full(__u32 slot) {
   struct numtasks_state *state;
-  for_each_level(slot, state, &numtasks)
-    if (*(volatile __u64 *)&state->current >= *(volatile __u64 *)&state->bound) return slot;
+  for_each_level(slot, state, &numtasks) if (*(volatile __u64 *)&state->current >=
+                                             *(volatile __u64 *)&state->bound) return slot;
   return 0;
 }
 

@@ -80,7 +80,8 @@ Result<Change> prepare_limit(Writer& writer, Slot slot, const std::string& text)
 
 Result<Value> read_guarantee(const State& state, Slot slot) {
   CTN_ASSIGN(auto all, states(state));
-  return Value{std::uint64_t{slot < CTN_MAX_HIER ? numtasks::total_of(all[slot]) : all[slot].shares.guarantee}};
+  return Value{std::uint64_t{slot < CTN_MAX_HIER ? numtasks::total_of(all[slot])
+                                                 : all[slot].shares.guarantee}};
 }
 
 Result<Value> read_ceiling(const State& state, Slot slot) {
@@ -101,7 +102,8 @@ Result<Value> read_unused(const State& state, Slot slot) {
 Result<Value> read_borrowed(const State& state, Slot slot) {
   CTN_ASSIGN(auto all, states(state));
   __u64 word = load(all[slot].share);
-  std::int64_t borrowed = slot < CTN_MAX_HIER ? std::max(share_usage(word), 0) : share_borrowed(word);
+  std::int64_t borrowed =
+      slot < CTN_MAX_HIER ? std::max(share_usage(word), 0) : share_borrowed(word);
   return Value{static_cast<std::uint64_t>(borrowed)};
 }
 
@@ -135,16 +137,22 @@ constexpr std::array kAttributes = {
               read<&numtasks_state::failcnt>, nullptr, nullptr, CTN_LEVEL_NONE, 1},
     Attribute{"events", "forks refused by this container's limit, in it or below",
               read<&numtasks_state::events>},
-    Attribute{"shares", "min_shares=N,max_shares=N,child_shares_divisor=N; or dontcare for N of the first two",
-              numtasks::read_shares, numtasks::prepare_shares, nullptr, CTN_LEVEL_FALLBACK},
-    Attribute{"total_numtasks", "of a root: tasks that shares divide; max: the kernel's threads-max",
+    Attribute{
+        "shares",
+        "min_shares=N,max_shares=N,child_shares_divisor=N; or dontcare for N of the first two",
+        numtasks::read_shares, numtasks::prepare_shares, nullptr, CTN_LEVEL_FALLBACK},
+    Attribute{"total_numtasks",
+              "of a root: tasks that shares divide; max: the kernel's threads-max",
               numtasks::read_total, numtasks::prepare_total, nullptr, CTN_LEVEL_FALLBACK},
     Attribute{"guarantee", "tasks the shares keep free for the subtree", read_guarantee},
     Attribute{"ceiling", "most tasks the shares let the subtree have", read_ceiling},
-    Attribute{"unused", "tasks of the guarantee that are free: neither used nor given on to children", read_unused},
+    Attribute{"unused",
+              "tasks of the guarantee that are free: neither used nor given on to children",
+              read_unused},
     Attribute{"borrowed", "tasks above the guarantee, lent by those above", read_borrowed},
-    Attribute{"forkrate", "most forks of the subtree in any interval: max, N, or N/SEC to set both; "
-                          "who never pauses gets 15/16 of N or more",
+    Attribute{"forkrate",
+              "most forks of the subtree in any interval: max, N, or N/SEC to set both; "
+              "who never pauses gets 15/16 of N or more",
               numtasks::read_rate, numtasks::prepare_rate, "--forkrate", CTN_LEVEL_FALLBACK},
     Attribute{"forkrate_interval", "seconds of that interval, 1 to 86400", numtasks::read_interval,
               numtasks::prepare_interval},
@@ -152,7 +160,8 @@ constexpr std::array kAttributes = {
               read<&numtasks_state::rate_failures>, nullptr, nullptr, CTN_LEVEL_NONE, 2},
     Attribute{"rate_events", "forks refused by this container's fork rate, in it or below",
               read<&numtasks_state::rate_events>, nullptr, nullptr, CTN_LEVEL_NONE, 3},
-    Attribute{"stats", "current, peak, successes, failures, rate_failures and borrowed in one line", read_stats},
+    Attribute{"stats", "current, peak, successes, failures, rate_failures and borrowed in one line",
+              read_stats},
 };
 
 Result<void> bind(Writer& writer, Slot root) {

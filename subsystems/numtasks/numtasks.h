@@ -37,8 +37,9 @@ struct numtasks_state {
   __u32 rate;          /* forks in an interval; counts with NUMTASKS_RATE_HERE */
   __u32 rate_interval; /* seconds; 0 stands for 1 */
   struct ctn_shares shares;
-  __u32 total;    /* of a root: what is to be shared out; 0: the kernel's threads-max */
-  __u32 changing; /* of a root: the words of shares are being changed; if still so: see shares_in_force */
+  __u32 total; /* of a root: what is to be shared out; 0: the kernel's threads-max */
+  __u32
+      changing; /* of a root: the words of shares are being changed; if still so: see shares_in_force */
   __u32 rate_sequence; /* see forkrate.h */
 };
 CTN_ASSERT(sizeof(struct numtasks_state) == 128, "a record is two cache lines");

@@ -26,7 +26,8 @@ Bound borrowing(std::span<const numtasks_state> all, Slot slot) {
   }
   __u64 word = load(all[slot].share);
   std::uint64_t used = used_of(word);
-  return {"tasks", "numtasks.total_numtasks", slot, used, share_pool(word), guaranteed + room(used, share_pool(word))};
+  return {"tasks", "numtasks.total_numtasks", slot,
+          used,    share_pool(word),          guaranteed + room(used, share_pool(word))};
 }
 
 }  // namespace
@@ -39,9 +40,11 @@ Result<std::vector<Bound>> bounds(const State& state, Slot slot) {
     const numtasks_state& own = all[at];
     std::uint64_t used = load(own.current);
     std::uint64_t limit = load(own.limit);
-    if (limit != CTN_UNLIMITED) out.push_back({"tasks", "numtasks.limit", at, used, limit, room(used, limit)});
+    if (limit != CTN_UNLIMITED)
+      out.push_back({"tasks", "numtasks.limit", at, used, limit, room(used, limit)});
     std::uint64_t ceiling = load(own.shares.ceiling);
-    if (ceiling != CTN_DONT_CARE) out.push_back({"tasks", "numtasks.ceiling", at, used, ceiling, room(used, ceiling)});
+    if (ceiling != CTN_DONT_CARE)
+      out.push_back({"tasks", "numtasks.ceiling", at, used, ceiling, room(used, ceiling)});
     if ((load(own.flags) & NUMTASKS_RATE_HERE) != 0) {
       CTN_ASSIGN(std::uint64_t recent, recent_forks(state, at));
       std::uint64_t rate = load(own.rate);
@@ -85,9 +88,9 @@ Result<void> within_limits(const State& state, Slot slot, std::span<const Slot> 
     for (Slot one : from)
       if (bound.on < CTN_MAX_HIER || !tree::within(state, one, bound.on)) coming++;
     if (bound.on < CTN_MAX_HIER ? can_borrow(all, slot, from) : coming <= bound.left) continue;
-    return Error{EAGAIN, fmt::format("{} task{} would exceed {} of {}: {} used of {}, room for {}", coming,
-                                     coming == 1 ? "" : "s", bound.what, name(state, bound.on), bound.used,
-                                     bound.most, bound.left)};
+    return Error{EAGAIN, fmt::format("{} task{} would exceed {} of {}: {} used of {}, room for {}",
+                                     coming, coming == 1 ? "" : "s", bound.what,
+                                     name(state, bound.on), bound.used, bound.most, bound.left)};
   }
   return {};
 }

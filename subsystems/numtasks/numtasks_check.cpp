@@ -121,10 +121,12 @@ Result<std::vector<std::string>> repair(Writer& writer) {
   std::vector<std::string> mended;
   for (Slot slot : deepest_first(writer, root))
     if (load(all[slot].bound) != bound_of(all[slot]))
-      mended.push_back(fmt::format("{}: {} tasks are let in now, as the limit and the ceiling make it",
-                                   name(writer, slot), bound_of(all[slot])));
+      mended.push_back(
+          fmt::format("{}: {} tasks are let in now, as the limit and the ceiling make it",
+                      name(writer, slot), bound_of(all[slot])));
   if (load(all[root].changing) != 0)
-    mended.push_back(fmt::format("{}: ended a change of shares that was cut short", name(writer, root)));
+    mended.push_back(
+        fmt::format("{}: ended a change of shares that was cut short", name(writer, root)));
   CTN_TRY(mend(writer));
   std::vector<std::uint64_t> off(all.size()); /* what `current` lacks */
   bool wrong_shares = (all[root].flags & NUMTASKS_SHARES) != 0;

@@ -11,7 +11,9 @@ namespace {
 
 constexpr std::uint64_t kLongest = 86'400; /* seconds of an interval */
 
-std::uint32_t seconds_of(const numtasks_state& own) { return own.rate_interval == 0 ? 1 : own.rate_interval; }
+std::uint32_t seconds_of(const numtasks_state& own) {
+  return own.rate_interval == 0 ? 1 : own.rate_interval;
+}
 
 /* What was counted in steps of another length says nothing. */
 void forget_forks(numtasks_rate& rate) {
@@ -30,9 +32,11 @@ Result<Wanted> parse(const std::string& text) {
   CTN_ASSIGN(std::uint64_t seconds,
              parse_limit("numtasks.forkrate_interval", text.substr(slash + 1), kLongest));
   if (seconds == 0 || seconds == CTN_UNLIMITED || rate == CTN_UNLIMITED)
-    return Error{EINVAL, fmt::format("numtasks.forkrate cannot be '{}': use 'max', N, or N/SECONDS with 1 to {} "
-                                     "seconds",
-                                     printable(text.substr(0, 80)), kLongest)};
+    return Error{
+        EINVAL,
+        fmt::format("numtasks.forkrate cannot be '{}': use 'max', N, or N/SECONDS with 1 to {} "
+                    "seconds",
+                    printable(text.substr(0, 80)), kLongest)};
   return Wanted{rate, seconds};
 }
 
@@ -64,7 +68,8 @@ Result<std::uint64_t> recent_forks(const State& state, Slot slot) {
   CTN_ASSIGN(auto rates, state.records<numtasks_rate>("numtasks_rates"));
   timespec now = {};
   ::clock_gettime(CLOCK_MONOTONIC, &now);
-  std::uint64_t ns = static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+  std::uint64_t ns = static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
+                     static_cast<std::uint64_t>(now.tv_nsec);
   numtasks_rate copy = rates[slot];
   auto step = static_cast<__u32>(ns / forkrate_step(seconds_of(all[slot]) * 1'000'000'000ULL));
   return forkrate_recent(&copy, forkrate_newest(&copy, step));
@@ -104,8 +109,9 @@ Result<Change> prepare_interval(Writer& writer, Slot slot, const std::string& te
   CTN_TRY(not_a_root(writer, slot));
   CTN_ASSIGN(std::uint64_t seconds, parse_limit("numtasks.forkrate_interval", text, kLongest));
   if (seconds == 0 || seconds == CTN_UNLIMITED)
-    return Error{EINVAL, fmt::format("numtasks.forkrate_interval cannot be '{}': use 1 to {} seconds",
-                                     printable(text.substr(0, 80)), kLongest)};
+    return Error{EINVAL,
+                 fmt::format("numtasks.forkrate_interval cannot be '{}': use 1 to {} seconds",
+                             printable(text.substr(0, 80)), kLongest)};
   CTN_ASSIGN(auto all, writer.records<numtasks_state>("numtasks"));
   CTN_ASSIGN(auto rates, writer.records<numtasks_rate>("numtasks_rates"));
   return Change([all, rates, slot, seconds] {

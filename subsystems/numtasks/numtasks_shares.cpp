@@ -92,7 +92,8 @@ class Books final : public shares::Table {
   std::vector<Slot> slots(Slot root) const {
     std::vector<Slot> out{root};
     for (Slot slot = CTN_MAX_HIER; slot < writer_.core().high_slot; slot++)
-      if (const ctn_node& node = writer_.nodes()[slot]; node.hierarchy == root && node.state != CTN_FREE)
+      if (const ctn_node& node = writer_.nodes()[slot];
+          node.hierarchy == root && node.state != CTN_FREE)
         out.push_back(slot);
     return out;
   }
@@ -177,7 +178,8 @@ class Books final : public shares::Table {
 };
 
 Error on(const Writer& writer, Slot slot, const Error& error) {
-  return error.within(fmt::format("numtasks.shares of {}", printable(tree::address_of(writer, slot))));
+  return error.within(
+      fmt::format("numtasks.shares of {}", printable(tree::address_of(writer, slot))));
 }
 
 }  // namespace
@@ -228,9 +230,11 @@ Result<Change> prepare_total(Writer& writer, Slot slot, const std::string& text)
     return Error{EPERM, fmt::format("total_numtasks belongs to the hierarchy: set it on {}:/",
                                     tree::hierarchy_name(writer, writer.nodes()[slot].hierarchy))};
   if (total == 0)
-    return Error{EINVAL, fmt::format("numtasks.total_numtasks cannot be '0': use a number from 1 to {}, or 'max' "
-                                     "for the kernel's threads-max",
-                                     kHighest)};
+    return Error{
+        EINVAL,
+        fmt::format("numtasks.total_numtasks cannot be '0': use a number from 1 to {}, or 'max' "
+                    "for the kernel's threads-max",
+                    kHighest)};
   CTN_ASSIGN(Books books, Books::open(writer));
   auto kept = std::make_shared<Books>(std::move(books));
   return Change([kept, slot, total] {
@@ -242,7 +246,8 @@ Result<Change> prepare_total(Writer& writer, Slot slot, const std::string& text)
 
 void give_shares_back(Writer& writer, Slot slot) {
   auto all = writer.records<numtasks_state>("numtasks");
-  if (!all || ((*all)[slot].shares.min == CTN_DONT_CARE && (*all)[slot].shares.max == CTN_DONT_CARE))
+  if (!all ||
+      ((*all)[slot].shares.min == CTN_DONT_CARE && (*all)[slot].shares.max == CTN_DONT_CARE))
     return; /* nearly always; looked at before all tasks are mapped */
   auto books = Books::open(writer);
   if (!books) return; /* only with the pins of another version, which open() refuses */

@@ -33,8 +33,8 @@ TEST(Numtasks, WhatPromisesARefusalNeedsAGate) {
 }
 
 TEST(Numtasks, FiguresCannotBeSet) {
-  for (const char* name : {"current", "peak", "failcnt", "events", "guarantee", "ceiling", "unused", "borrowed",
-                           "rate_failures", "rate_events", "stats"}) {
+  for (const char* name : {"current", "peak", "failcnt", "events", "guarantee", "ceiling", "unused",
+                           "borrowed", "rate_failures", "rate_events", "stats"}) {
     ASSERT_NE(find(name), nullptr) << name;
     EXPECT_EQ(find(name)->prepare, nullptr) << name;
   }

@@ -34,7 +34,8 @@ Result<bool> confine(pid_t tid, const IndexSet& set, const IndexSet& online, Fit
   bool fits = fit == Fit::kExact ? *now == (set & online) : !now->empty() && now->within(set);
   if (fits) return false;
   std::vector<unsigned long> mask = mask_of(set);
-  if (::syscall(SYS_sched_setaffinity, tid, mask.size() * sizeof(mask[0]), mask.data()) == 0) return true;
+  if (::syscall(SYS_sched_setaffinity, tid, mask.size() * sizeof(mask[0]), mask.data()) == 0)
+    return true;
   if (errno == ESRCH) return false;
   return system_error(fmt::format("set the CPUs of task {} to '{}'", tid, set.to_string()));
 }
@@ -44,9 +45,11 @@ Result<void> move_pages(pid_t pid, const IndexSet& nodes) {
   std::vector<unsigned long> to = mask_of(nodes & kNodes.online());
   /* The kernel takes one bit less than it is told. */
   unsigned long bits = from.size() * 64 + 1;
-  if (::syscall(SYS_migrate_pages, pid, bits, from.data(), to.data()) >= 0) return {}; /* pages left behind: busy */
+  if (::syscall(SYS_migrate_pages, pid, bits, from.data(), to.data()) >= 0)
+    return {};                                      /* pages left behind: busy */
   if (errno == ESRCH || errno == EINVAL) return {}; /* gone; or it has no memory of its own */
-  return system_error(fmt::format("move the pages of process {} to nodes '{}'", pid, nodes.to_string()));
+  return system_error(
+      fmt::format("move the pages of process {} to nodes '{}'", pid, nodes.to_string()));
 }
 
 Result<void> bind_memory(const IndexSet& nodes) {

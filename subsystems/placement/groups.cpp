@@ -170,7 +170,8 @@ std::string Groups::home_of(const std::string& group) {
   return group.starts_with(kHomePrefix) ? group.substr(0, group.find('/')) : std::string();
 }
 
-Result<void> Groups::set(const std::string& group, const IndexSet& cpus, const IndexSet& mems, bool migrate) const {
+Result<void> Groups::set(const std::string& group, const IndexSet& cpus, const IndexSet& mems,
+                         bool migrate) const {
   CTN_TRY(make_top());
   std::string own = path(group);
   std::string home = path(home_of(group));
@@ -179,10 +180,12 @@ Result<void> Groups::set(const std::string& group, const IndexSet& cpus, const I
   CTN_TRY(make_directory(own));
   if (version_ == Version::kV2 && read_line(own + "/cgroup.type") != "threaded")
     CTN_TRY(write_file(own + "/cgroup.type", "threaded"));
-  if (version_ == Version::kV1 && read_line(own + "/cpuset.memory_migrate") != (migrate ? "1" : "0"))
+  if (version_ == Version::kV1 &&
+      read_line(own + "/cpuset.memory_migrate") != (migrate ? "1" : "0"))
     CTN_TRY(write_file(own + "/cpuset.memory_migrate", migrate ? "1" : "0"));
   for (const auto& [file, set] : {std::pair{"/cpuset.cpus", &cpus}, {"/cpuset.mems", &mems}}) {
-    std::string text = set->empty() && version_ == Version::kV1 ? read_line(top() + file) : set->to_string();
+    std::string text =
+        set->empty() && version_ == Version::kV1 ? read_line(top() + file) : set->to_string();
     if (read_line(own + file) != text) CTN_TRY(write_file(own + file, text + "\n"));
   }
   return {};
@@ -195,8 +198,9 @@ std::string Groups::path_of(pid_t tid) const {
     std::size_t second = line.find(':', first + 1);
     if (second == std::string::npos) continue;
     std::string controllers = line.substr(first + 1, second - first - 1);
-    bool ours = version_ == Version::kV2 ? line.starts_with("0::")
-                                         : ("," + controllers + ",").find(",cpuset,") != std::string::npos;
+    bool ours = version_ == Version::kV2
+                    ? line.starts_with("0::")
+                    : ("," + controllers + ",").find(",cpuset,") != std::string::npos;
     if (ours) return line.substr(second + 1);
   }
   return {};
@@ -260,7 +264,9 @@ std::vector<pid_t> Groups::threads(const std::string& group) const {
   return out;
 }
 
-std::string Groups::cpus(const std::string& group) const { return read_line(path(group) + "/cpuset.cpus"); }
+std::string Groups::cpus(const std::string& group) const {
+  return read_line(path(group) + "/cpuset.cpus");
+}
 std::string Groups::mems(const std::string& group) const {
   return read_line(path(group) + "/cpuset.mems");
 }

@@ -44,7 +44,8 @@ class Groups {
   static std::string home_of(const std::string& group);
   /* Makes the group, or sets it to these: at once for all that are in it. An empty set is what the group
    * above has. */
-  Result<void> set(const std::string& group, const IndexSet& cpus, const IndexSet& mems, bool migrate) const;
+  Result<void> set(const std::string& group, const IndexSet& cpus, const IndexSet& mems,
+                   bool migrate) const;
   /* "" is `ctnbpf` itself; none: the task is outside of it, or gone. */
   std::optional<std::string> group_of(pid_t tid) const;
   /* Is it in a group that systemd or a container engine made for one service or session? v1: never. */
@@ -81,12 +82,16 @@ class Groups {
   Groups(Version version, std::string root, std::string name)
       : version_(version), root_(std::move(root)), name_(std::move(name)) {}
   std::string top() const { return root_ + "/" + name_; }
-  std::string path(const std::string& group) const { return group.empty() ? top() : top() + "/" + group; }
+  std::string path(const std::string& group) const {
+    return group.empty() ? top() : top() + "/" + group;
+  }
   Result<void> make_top() const;
   Result<void> switch_on(const std::string& directory) const;
   Result<void> inherit(const std::string& directory, const std::string& above) const;
   std::string path_of(pid_t tid) const;
-  const char* threads_file() const { return version_ == Version::kV2 ? "/cgroup.threads" : "/tasks"; }
+  const char* threads_file() const {
+    return version_ == Version::kV2 ? "/cgroup.threads" : "/tasks";
+  }
 
   Version version_;
   std::string root_; /* where the file system is mounted */

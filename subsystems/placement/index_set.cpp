@@ -19,7 +19,9 @@ void IndexSet::add(std::uint32_t index) {
   words_[index / 64] |= std::uint64_t{1} << (index % 64);
 }
 
-bool IndexSet::has(std::uint32_t index) const { return (word(index / 64) >> (index % 64) & 1) != 0; }
+bool IndexSet::has(std::uint32_t index) const {
+  return (word(index / 64) >> (index % 64) & 1) != 0;
+}
 
 std::uint32_t IndexSet::count() const {
   int all = 0;
@@ -64,13 +66,16 @@ std::string IndexSet::to_string() const {
   return out;
 }
 
-Result<IndexSet> parse_index_set(const std::string& attribute, std::string_view text, std::uint32_t limit) {
+Result<IndexSet> parse_index_set(const std::string& attribute, std::string_view text,
+                                 std::uint32_t limit) {
   std::string_view rest = text;
   if (rest.ends_with('\n')) rest.remove_suffix(1);
   auto bad = [&](int code, std::string_view rule) {
-    return Error{code, fmt::format("{} cannot be '{}': {}", attribute,
-                                   printable(text.substr(0, std::min(text.find_last_not_of('\n') + 1, std::size_t{80}))),
-                                   rule)};
+    return Error{code,
+                 fmt::format("{} cannot be '{}': {}", attribute,
+                             printable(text.substr(
+                                 0, std::min(text.find_last_not_of('\n') + 1, std::size_t{80}))),
+                             rule)};
   };
   auto malformed = [&] { return bad(EINVAL, "use numbers and ranges such as 0-3,6, or nothing"); };
   enum class Parsed { kNumber, kNone, kTooLarge };
@@ -98,11 +103,14 @@ Result<IndexSet> parse_index_set(const std::string& attribute, std::string_view 
       if (what == Parsed::kNone) return malformed();
       too_large = too_large || what == Parsed::kTooLarge;
     }
-    if (!too_large && last < first) return bad(EINVAL, fmt::format("the range {}-{} runs backwards", first, last));
+    if (!too_large && last < first)
+      return bad(EINVAL, fmt::format("the range {}-{} runs backwards", first, last));
     for (std::uint32_t i = first; !too_large && i <= last; i++) out.add(i);
     more = rest.starts_with(',');
-    if (more) rest.remove_prefix(1);
-    else if (!rest.empty()) return malformed();
+    if (more)
+      rest.remove_prefix(1);
+    else if (!rest.empty())
+      return malformed();
   }
   if (too_large) return bad(ERANGE, fmt::format("numbers go up to {}", limit - 1));
   return out;

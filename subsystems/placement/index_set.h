@@ -15,7 +15,9 @@ namespace ctnbpf {
 class IndexSet {
  public:
   IndexSet() = default;
-  explicit IndexSet(std::span<const std::uint64_t> words) : words_(words.begin(), words.end()) { trim(); }
+  explicit IndexSet(std::span<const std::uint64_t> words) : words_(words.begin(), words.end()) {
+    trim();
+  }
 
   void add(std::uint32_t index);
   bool has(std::uint32_t index) const;
@@ -44,6 +46,7 @@ class IndexSet {
 /* Numbers and ranges parted by commas, in any order, overlapping or not; a trailing newline is
  * accepted; nothing at all is the empty set. EINVAL: malformed, or a range that runs backwards.
  * ERANGE: a number of `limit` or more. `attribute` names the input in messages. */
-Result<IndexSet> parse_index_set(const std::string& attribute, std::string_view text, std::uint32_t limit);
+Result<IndexSet> parse_index_set(const std::string& attribute, std::string_view text,
+                                 std::uint32_t limit);
 
 }  // namespace ctnbpf

@@ -37,8 +37,9 @@ TEST(IndexSet, TrailingNewlineAndNothing) {
 }
 
 TEST(IndexSet, MalformedIsEinval) {
-  for (const char* text : {"a", "0-", "-1", "-", ",", "0,", ",0", "0,,1", "0 1", " 0", "0 ", "0-1-2", "0x1", "1-0",
-                           "0\n\n", "0;1", "0.5", "+1", "all", "max", "0-3:1/2"}) {
+  for (const char* text :
+       {"a",     "0-",  "-1",  "-",     ",",   "0,",  ",0", "0,,1", "0 1", " 0",     "0 ",
+        "0-1-2", "0x1", "1-0", "0\n\n", "0;1", "0.5", "+1", "all",  "max", "0-3:1/2"}) {
     auto set = parse_index_set("cpuset.cpus", text, 8192);
     ASSERT_FALSE(set.has_value()) << text;
     EXPECT_EQ(set.error().code, EINVAL) << text;
@@ -48,7 +49,8 @@ TEST(IndexSet, MalformedIsEinval) {
 }
 
 TEST(IndexSet, TooLargeIsErange) {
-  for (const char* text : {"8192", "0-8192", "8192-9000", "0,99999999999999999999", "18446744073709551616"})
+  for (const char* text :
+       {"8192", "0-8192", "8192-9000", "0,99999999999999999999", "18446744073709551616"})
     EXPECT_EQ(code(text), ERANGE) << text;
   EXPECT_EQ(code("1", 1), ERANGE);
   EXPECT_EQ(code("99999,x"), EINVAL); /* malformed comes first */

@@ -10,13 +10,13 @@
 namespace ctnbpf {
 
 struct PlaceKind {
-  std::uint32_t id;        /* subsystem number */
-  const char* name;        /* "cpuset", also of its maps: "cpuset_states", "cpuset_sets" */
-  const char* list;        /* "cpus" */
-  const char* exclusive;   /* "cpu_exclusive" */
-  const char* effective;   /* "effective_cpus" */
-  std::uint32_t limit;     /* numbers are below it */
-  IndexSet (*all)();       /* what there is, offline ones too: the set of a root */
+  std::uint32_t id;      /* subsystem number */
+  const char* name;      /* "cpuset", also of its maps: "cpuset_states", "cpuset_sets" */
+  const char* list;      /* "cpus" */
+  const char* exclusive; /* "cpu_exclusive" */
+  const char* effective; /* "effective_cpus" */
+  std::uint32_t limit;   /* numbers are below it */
+  IndexSet (*all)();     /* what there is, offline ones too: the set of a root */
   IndexSet (*online)();
 };
 

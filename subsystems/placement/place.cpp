@@ -9,7 +9,9 @@
 
 namespace ctnbpf::placement {
 
-IndexSet everything() { return IndexSet(std::vector<std::uint64_t>(place_words(), ~std::uint64_t{0})); }
+IndexSet everything() {
+  return IndexSet(std::vector<std::uint64_t>(place_words(), ~std::uint64_t{0}));
+}
 
 namespace {
 
@@ -39,7 +41,8 @@ std::vector<bool> bring_up_to_date(Writer& writer, WritableSets& sets, Slot top)
   }
   /* Those that a writer that was killed did not come to. */
   for (Slot slot = CTN_MAX_HIER; slot < writer.core().high_slot; slot++)
-    if (in_use(writer, slot, hierarchy) && (sets.flags(slot) & PLACE_UNSETTLED) != 0) changed[slot] = true;
+    if (in_use(writer, slot, hierarchy) && (sets.flags(slot) & PLACE_UNSETTLED) != 0)
+      changed[slot] = true;
   return changed;
 }
 
@@ -92,7 +95,8 @@ Result<void> settle(Writer& writer, const PlaceKind& kind, Slot top) {
   return placed;
 }
 
-Result<void> arrive(Writer& writer, const PlaceKind& kind, Slot slot, std::span<const Arrival> tasks) {
+Result<void> arrive(Writer& writer, const PlaceKind& kind, Slot slot,
+                    std::span<const Arrival> tasks) {
   CTN_ASSIGN(Sets sets, Sets::open(writer, kind));
   std::set<std::uint32_t> coming;
   bool confined = sets.confined(slot);
@@ -161,7 +165,9 @@ Result<void> place_changed(Writer& writer, Work& work, const ByKind& changed) {
     Slot slot = container_of(task, hierarchy_of(writer, kind));
     return slot < found->second.slots.size() && found->second.slots[slot];
   };
-  auto chosen = [&](const ctn_walk_task& task) { return concerns(task, kCpus) || concerns(task, kNodes); };
+  auto chosen = [&](const ctn_walk_task& task) {
+    return concerns(task, kCpus) || concerns(task, kNodes);
+  };
   CTN_TRY(work.place(chosen, affinity::Fit::kExact,
                      [&](const ctn_walk_task& task) { return concerns(task, kCpus); }));
   for (const auto& [kind, its] : changed) {

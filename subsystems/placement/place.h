@@ -26,7 +26,8 @@ IndexSet everything();
 Result<void> settle(Writer& writer, const PlaceKind& kind, Slot top);
 
 /* These tasks have come to `slot`. */
-Result<void> arrive(Writer& writer, const PlaceKind& kind, Slot slot, std::span<const Arrival> tasks);
+Result<void> arrive(Writer& writer, const PlaceKind& kind, Slot slot,
+                    std::span<const Arrival> tasks);
 
 /* The machine may have changed since a set was last put in force: CPUs on- or offline, a child born in
  * the middle of a change. With `interrupted` a writer was killed, and everything is looked at. */

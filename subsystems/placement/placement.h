@@ -12,9 +12,9 @@ enum place_flag {
   PLACE_MIGRATE = 1 << 1,   /* memset: pages of tasks that are here move too */
   PLACE_BANK = 1 << 2,      /* which of the two sets of its own is the one that counts */
   /* of a root, for its hierarchy */
-  PLACE_STRICT = 1 << 3,    /* nobody comes into a container before it has a set of its own */
-  PLACE_AUTO = 1 << 4,      /* the driver was chosen by us */
-  PLACE_CGROUP2 = 1 << 5,   /* the driver; neither: affinity */
+  PLACE_STRICT = 1 << 3,  /* nobody comes into a container before it has a set of its own */
+  PLACE_AUTO = 1 << 4,    /* the driver was chosen by us */
+  PLACE_CGROUP2 = 1 << 5, /* the driver; neither: affinity */
   PLACE_CGROUP1 = 1 << 6,
   /* of a container: its set in force was changed, and its tasks may not have been placed yet */
   PLACE_UNSETTLED = 1 << 7,
@@ -31,9 +31,9 @@ struct place_state {
  * the own set is written to the bank that does not count, and made by the one store that turns
  * PLACE_BANK. */
 enum place_set {
-  PLACE_OWN,          /* the list that was set; empty: inherits */
-  PLACE_OWN_OTHER,    /* ... with PLACE_BANK */
-  PLACE_IN_FORCE,     /* what the tasks may use, and the kernel was told; of a root: what was online then */
+  PLACE_OWN,       /* the list that was set; empty: inherits */
+  PLACE_OWN_OTHER, /* ... with PLACE_BANK */
+  PLACE_IN_FORCE, /* what the tasks may use, and the kernel was told; of a root: what was online then */
   PLACE_SETS,
 };
 

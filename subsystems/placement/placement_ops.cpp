@@ -10,7 +10,8 @@ namespace ctnbpf {
 
 Result<bool> parse_flag(const std::string& attribute, const std::string& text) {
   if (text == "0" || text == "1" || text == "0\n" || text == "1\n") return text[0] == '1';
-  return Error{EINVAL, fmt::format("{} cannot be '{}': use 0 or 1", attribute, printable(text.substr(0, 80)))};
+  return Error{EINVAL, fmt::format("{} cannot be '{}': use 0 or 1", attribute,
+                                   printable(text.substr(0, 80)))};
 }
 
 namespace placement {
@@ -18,17 +19,21 @@ namespace {
 
 constexpr std::uint32_t kDriverBits = PLACE_AUTO | PLACE_CGROUP2 | PLACE_CGROUP1;
 
-std::string full(const PlaceKind& kind, const char* attribute) { return fmt::format("{}.{}", kind.name, attribute); }
+std::string full(const PlaceKind& kind, const char* attribute) {
+  return fmt::format("{}.{}", kind.name, attribute);
+}
 
 Error of_root(const State& state, const PlaceKind& kind, const char* attribute, Slot slot) {
   return {EPERM, fmt::format("{} is a root and has all there is: set {} on a container below",
                              tree::address_of(state, slot), full(kind, attribute))};
 }
 
-Result<void> require_root(const State& state, const PlaceKind& kind, const char* attribute, Slot slot) {
+Result<void> require_root(const State& state, const PlaceKind& kind, const char* attribute,
+                          Slot slot) {
   if (slot < CTN_MAX_HIER) return {};
-  return Error{EPERM, fmt::format("{} belongs to the hierarchy: set it on {}:/", full(kind, attribute),
-                                  tree::hierarchy_name(state, state.nodes()[slot].hierarchy))};
+  return Error{EPERM,
+               fmt::format("{} belongs to the hierarchy: set it on {}:/", full(kind, attribute),
+                           tree::hierarchy_name(state, state.nodes()[slot].hierarchy))};
 }
 
 std::string driver_name(std::uint32_t flags) {
@@ -74,7 +79,8 @@ Result<Value> read_driver(const State& state, const PlaceKind& kind, Slot slot) 
   return Value{driver_name(sets.flags(state.nodes()[slot].hierarchy))};
 }
 
-Result<Change> prepare_list(Writer& writer, const PlaceKind& kind, Slot slot, const std::string& text) {
+Result<Change> prepare_list(Writer& writer, const PlaceKind& kind, Slot slot,
+                            const std::string& text) {
   CTN_ASSIGN(IndexSet wanted, parse_index_set(full(kind, kind.list), text, kind.limit));
   if (slot < CTN_MAX_HIER) return of_root(writer, kind, kind.list, slot);
   CTN_ASSIGN(WritableSets sets, WritableSets::open(writer, kind));
@@ -82,13 +88,15 @@ Result<Change> prepare_list(Writer& writer, const PlaceKind& kind, Slot slot, co
   const ctn_node& node = writer.nodes()[slot];
   if (std::uint32_t live = live_tasks(node);
       wanted.empty() && live != 0 && (sets.flags(node.hierarchy) & PLACE_STRICT) != 0)
-    return Error{ENOSPC, fmt::format("{} cannot be empty: {} task{} in {}, and the hierarchy is strict",
-                                     full(kind, kind.list), live, live == 1 ? " is" : "s are",
-                                     printable(tree::address_of(writer, slot)))};
+    return Error{ENOSPC,
+                 fmt::format("{} cannot be empty: {} task{} in {}, and the hierarchy is strict",
+                             full(kind, kind.list), live, live == 1 ? " is" : "s are",
+                             printable(tree::address_of(writer, slot)))};
   return Change(sets.prepare_own(slot, wanted));
 }
 
-Result<Change> prepare_exclusive(Writer& writer, const PlaceKind& kind, Slot slot, const std::string& text) {
+Result<Change> prepare_exclusive(Writer& writer, const PlaceKind& kind, Slot slot,
+                                 const std::string& text) {
   CTN_ASSIGN(bool wanted, parse_flag(full(kind, kind.exclusive), text));
   if (slot < CTN_MAX_HIER) return of_root(writer, kind, kind.exclusive, slot);
   CTN_ASSIGN(WritableSets sets, WritableSets::open(writer, kind));
@@ -103,24 +111,29 @@ Result<Change> prepare_migrate(Writer& writer, Slot slot, const std::string& tex
   return Change(sets.prepare_flag(slot, PLACE_MIGRATE, wanted));
 }
 
-Result<Change> prepare_strict(Writer& writer, const PlaceKind& kind, Slot slot, const std::string& text) {
+Result<Change> prepare_strict(Writer& writer, const PlaceKind& kind, Slot slot,
+                              const std::string& text) {
   CTN_ASSIGN(bool wanted, parse_flag(full(kind, "strict"), text));
   CTN_TRY(require_root(writer, kind, "strict", slot));
   CTN_ASSIGN(WritableSets sets, WritableSets::open(writer, kind));
   return Change(sets.prepare_flag(slot, PLACE_STRICT, wanted));
 }
 
-Result<Change> prepare_placement(Writer& writer, const PlaceKind& kind, Slot slot, const std::string& text) {
+Result<Change> prepare_placement(Writer& writer, const PlaceKind& kind, Slot slot,
+                                 const std::string& text) {
   std::string wanted = text.substr(0, text.size() - (text.ends_with('\n') ? 1 : 0));
   if (wanted != "auto" && wanted != "cgroup" && wanted != "affinity")
-    return Error{EINVAL, fmt::format("{} cannot be '{}': use auto, cgroup or affinity", full(kind, "placement"),
-                                     printable(wanted.substr(0, 80)))};
+    return Error{EINVAL, fmt::format("{} cannot be '{}': use auto, cgroup or affinity",
+                                     full(kind, "placement"), printable(wanted.substr(0, 80)))};
   CTN_TRY(require_root(writer, kind, "placement", slot));
   if (writer.nodes()[slot].dependants != 0)
     return Error{EBUSY, fmt::format("{} has containers: {} can be chosen before there are any",
                                     tree::address_of(writer, slot), full(kind, "placement"))};
-  if (wanted == "cgroup" && !Groups::available(Groups::Version::kV2) && !Groups::available(Groups::Version::kV1))
-    return Error{ENOTSUP, "no cpuset controller of cgroup v2 or v1 can be used here: mount one, or use affinity"};
+  if (wanted == "cgroup" && !Groups::available(Groups::Version::kV2) &&
+      !Groups::available(Groups::Version::kV1))
+    return Error{
+        ENOTSUP,
+        "no cpuset controller of cgroup v2 or v1 can be used here: mount one, or use affinity"};
   CTN_ASSIGN(WritableSets sets, WritableSets::open(writer, kind));
   return Change(sets.prepare_flags(slot, (sets.flags(slot) & ~kDriverBits) | driver_for(wanted)));
 }
@@ -152,8 +165,9 @@ Result<void> admit(const Writer& writer, const PlaceKind& kind, Slot slot,
   std::string target = printable(tree::address_of(writer, slot));
   std::uint32_t flags = sets.flags(writer.nodes()[slot].hierarchy);
   if ((flags & PLACE_STRICT) != 0 && sets.own(slot).empty())
-    return Error{ENOSPC, fmt::format("{} has no {} yet, and its hierarchy is strict: set them first", target,
-                                     full(kind, kind.list))};
+    return Error{
+        ENOSPC, fmt::format("{} has no {} yet, and its hierarchy is strict: set them first", target,
+                            full(kind, kind.list))};
   if (!sets.confined(slot)) return {};
   bool may_group = (flags & PLACE_CGROUP2) != 0 && ((flags & PLACE_AUTO) != 0 || writer.may_move());
   auto groups = Groups::open(Groups::Version::kV2, writer);
@@ -161,13 +175,19 @@ Result<void> admit(const Writer& writer, const PlaceKind& kind, Slot slot,
   for (const ctn_walk_task& task : tasks) {
     if (has_exited(task) || !belongs(task)) continue;
     if ((task.kernel_thread & CTN_KTHREAD_BOUND) != 0)
-      return Error{EINVAL, fmt::format("task {} is a kernel thread whose CPUs only the kernel chooses: it cannot come "
-                                       "to {}, which has {}",
-                                       task.tid, target, full(kind, kind.list))};
-    if ((flags & PLACE_CGROUP2) != 0 && !may_group && groups && groups->managed(static_cast<pid_t>(task.tid)))
-      return Error{EPERM, fmt::format("process {} is in a group that a service manager made for it: --move takes it "
-                                      "out, a hierarchy with --placement auto or affinity leaves it there",
-                                      task.tgid)};
+      return Error{
+          EINVAL,
+          fmt::format(
+              "task {} is a kernel thread whose CPUs only the kernel chooses: it cannot come "
+              "to {}, which has {}",
+              task.tid, target, full(kind, kind.list))};
+    if ((flags & PLACE_CGROUP2) != 0 && !may_group && groups &&
+        groups->managed(static_cast<pid_t>(task.tid)))
+      return Error{
+          EPERM, fmt::format(
+                     "process {} is in a group that a service manager made for it: --move takes it "
+                     "out, a hierarchy with --placement auto or affinity leaves it there",
+                     task.tgid)};
   }
   return {};
 }
@@ -176,39 +196,45 @@ Result<std::string> note(const State& state, const PlaceKind& kind, Slot slot) {
   CTN_ASSIGN(Sets sets, Sets::open(state, kind));
   if (slot < CTN_MAX_HIER) {
     auto all = tree::subtree(state, slot, tree::Order::kAny);
-    bool any = std::any_of(all.begin() + 1, all.end(), [&](Slot one) { return !sets.own(one).empty(); });
+    bool any =
+        std::any_of(all.begin() + 1, all.end(), [&](Slot one) { return !sets.own(one).empty(); });
     return any ? "placed by " + driver_name(sets.flags(slot)) : std::string();
   }
   if (sets.own(slot).empty()) return std::string();
   IndexSet online = kind.online();
   std::string effective = (sets.computed(slot, online) & online).to_string();
   std::string own = sets.own(slot).to_string();
-  return fmt::format("{} {}", kind.list, own == effective ? own : fmt::format("{} (now {})", own, effective));
+  return fmt::format("{} {}", kind.list,
+                     own == effective ? own : fmt::format("{} (now {})", own, effective));
 }
 
 std::vector<std::string> ways(const State* state, const PlaceKind& kind) {
   std::uint32_t flags = driver_for("auto");
   if (state != nullptr && load(state->core().bound[kind.id]) != 0)
-    if (auto sets = Sets::open(*state, kind)) flags = sets->flags(load(state->core().bound[kind.id]) - 1U);
+    if (auto sets = Sets::open(*state, kind))
+      flags = sets->flags(load(state->core().bound[kind.id]) - 1U);
   bool memory = &kind == &kNodes;
   if ((flags & PLACE_CGROUP2) != 0) {
     std::vector<std::string> out{"by groups of the kernel's cgroup v2 cpuset controller"};
     if (memory) out.emplace_back("pages always move with the set, whatever memory_migrate is");
-    out.emplace_back((flags & PLACE_AUTO) != 0
-                         ? "tasks in groups of a service manager are left there and placed by affinity, unless --move"
-                         : "tasks in groups of a service manager are refused, unless --move");
+    out.emplace_back(
+        (flags & PLACE_AUTO) != 0
+            ? "tasks in groups of a service manager are left there and placed by affinity, unless --move"
+            : "tasks in groups of a service manager are refused, unless --move");
     return out;
   }
   if ((flags & PLACE_CGROUP1) != 0)
-    return {"by groups of the kernel's cgroup v1 cpuset controller",
-            "a CPU that comes back online is used again after the next command, or at once with agentd"};
+    return {
+        "by groups of the kernel's cgroup v1 cpuset controller",
+        "a CPU that comes back online is used again after the next command, or at once with agentd"};
   if (memory)
     return {"by memory policy, given to commands of `run` before they start",
             "a task that is attached keeps its policy: only its pages move, with memory_migrate=1"};
-  return {"by the CPU mask of each task",
-          "a mask that is partly outside is refused with EINVAL, not cut down; io_uring can place its own workers "
-          "outside",
-          "a CPU that comes back online is used again after the next command, or at once with agentd"};
+  return {
+      "by the CPU mask of each task",
+      "a mask that is partly outside is refused with EINVAL, not cut down; io_uring can place its own workers "
+      "outside",
+      "a CPU that comes back online is used again after the next command, or at once with agentd"};
 }
 
 }  // namespace placement

@@ -17,11 +17,15 @@ Result<Value> read_effective(const State& state, const PlaceKind& kind, Slot slo
 Result<Value> read_flag(const State& state, const PlaceKind& kind, Slot slot, place_flag flag);
 Result<Value> read_placement(const State& state, const PlaceKind& kind, Slot slot);
 Result<Value> read_driver(const State& state, const PlaceKind& kind, Slot slot);
-Result<Change> prepare_list(Writer& writer, const PlaceKind& kind, Slot slot, const std::string& text);
-Result<Change> prepare_exclusive(Writer& writer, const PlaceKind& kind, Slot slot, const std::string& text);
+Result<Change> prepare_list(Writer& writer, const PlaceKind& kind, Slot slot,
+                            const std::string& text);
+Result<Change> prepare_exclusive(Writer& writer, const PlaceKind& kind, Slot slot,
+                                 const std::string& text);
 Result<Change> prepare_migrate(Writer& writer, Slot slot, const std::string& text);
-Result<Change> prepare_strict(Writer& writer, const PlaceKind& kind, Slot slot, const std::string& text);
-Result<Change> prepare_placement(Writer& writer, const PlaceKind& kind, Slot slot, const std::string& text);
+Result<Change> prepare_strict(Writer& writer, const PlaceKind& kind, Slot slot,
+                              const std::string& text);
+Result<Change> prepare_placement(Writer& writer, const PlaceKind& kind, Slot slot,
+                                 const std::string& text);
 
 Result<void> bind(Writer& writer, const PlaceKind& kind, Slot root);
 Result<void> create(Writer& writer, const PlaceKind& kind, Slot slot);
@@ -97,7 +101,9 @@ class PlacementOps {
   }
 
   template <place_flag kFlag>
-  static Result<Value> read_flag(const State& s, Slot slot) { return placement::read_flag(s, kKind, slot, kFlag); }
+  static Result<Value> read_flag(const State& s, Slot slot) {
+    return placement::read_flag(s, kKind, slot, kFlag);
+  }
 
  private:
   static Result<Value> read_list(const State& s, Slot slot) {
@@ -109,8 +115,12 @@ class PlacementOps {
   static Result<Value> read_strict(const State& s, Slot slot) {
     return placement::read_flag(s, kKind, s.nodes()[slot].hierarchy, PLACE_STRICT);
   }
-  static Result<Value> read_placement(const State& s, Slot slot) { return placement::read_placement(s, kKind, slot); }
-  static Result<Value> read_driver(const State& s, Slot slot) { return placement::read_driver(s, kKind, slot); }
+  static Result<Value> read_placement(const State& s, Slot slot) {
+    return placement::read_placement(s, kKind, slot);
+  }
+  static Result<Value> read_driver(const State& s, Slot slot) {
+    return placement::read_driver(s, kKind, slot);
+  }
   static Result<Change> prepare_list(Writer& w, Slot slot, const std::string& text) {
     return placement::prepare_list(w, kKind, slot, text);
   }
@@ -132,10 +142,13 @@ class PlacementOps {
   static Result<void> attach(Writer& w, Slot slot, std::span<const Arrival> tasks) {
     return placement::arrive(w, kKind, slot, tasks);
   }
-  static Result<void> admit(const Writer& w, Slot slot, const std::function<bool(const ctn_walk_task&)>& belongs) {
+  static Result<void> admit(const Writer& w, Slot slot,
+                            const std::function<bool(const ctn_walk_task&)>& belongs) {
     return placement::admit(w, kKind, slot, belongs);
   }
-  static Result<std::string> note(const State& s, Slot slot) { return placement::note(s, kKind, slot); }
+  static Result<std::string> note(const State& s, Slot slot) {
+    return placement::note(s, kKind, slot);
+  }
   static std::vector<std::string> ways(const State* s) { return placement::ways(s, kKind); }
 
   /* Of both subsystems at once, so only one does it: cpuset, or memset where that is not bound. */
@@ -154,7 +167,9 @@ class PlacementOps {
   static Result<std::vector<std::string>> leftovers(const State& s, bool remove) {
     return &kKind == &kCpus ? placement::leftovers(s, remove) : std::vector<std::string>();
   }
-  static Result<void> release(Writer& w) { return speaks(w) ? placement::release(w) : Result<void>(); }
+  static Result<void> release(Writer& w) {
+    return speaks(w) ? placement::release(w) : Result<void>();
+  }
 };
 
 }  // namespace ctnbpf

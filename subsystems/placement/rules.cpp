@@ -25,10 +25,12 @@ Slot has_more(const SetTree& tree, Slot slot, const IndexSet& wanted) {
 }
 
 Error shared(const SetTree& tree, Slot slot, Slot other, const IndexSet& what) {
-  return {EINVAL, fmt::format("{0} and its sibling {1} would share {2} {3}, and {4}.{5} is set on {6}: give them "
-                              "separate ones, or clear that",
-                              tree.name(slot), tree.name(other), tree.list, what.to_string(), tree.subsystem,
-                              tree.exclusive_name, tree.name(tree.exclusive(slot) ? slot : other))};
+  return {EINVAL,
+          fmt::format(
+              "{0} and its sibling {1} would share {2} {3}, and {4}.{5} is set on {6}: give them "
+              "separate ones, or clear that",
+              tree.name(slot), tree.name(other), tree.list, what.to_string(), tree.subsystem,
+              tree.exclusive_name, tree.name(tree.exclusive(slot) ? slot : other))};
 }
 
 /* An exclusive set meets no sibling's. A container that inherits stands for what is taken below it, so
@@ -56,23 +58,26 @@ Slot SetTree::provider(Slot slot) const {
   return slot;
 }
 
-Result<void> check_set(const SetTree& tree, Slot slot, const IndexSet& wanted, const IndexSet& online) {
+Result<void> check_set(const SetTree& tree, Slot slot, const IndexSet& wanted,
+                       const IndexSet& online) {
   Slot above = tree.provider(tree.parent(slot));
   if (!wanted.empty()) {
     if (!wanted.meets(online))
-      return Error{EINVAL, fmt::format("{}.{} cannot be '{}': nothing of it is online, {} is", tree.subsystem,
-                                       tree.list, wanted.to_string(), online.to_string())};
+      return Error{EINVAL,
+                   fmt::format("{}.{} cannot be '{}': nothing of it is online, {} is",
+                               tree.subsystem, tree.list, wanted.to_string(), online.to_string())};
     IndexSet most = tree.own(above);
     if (!wanted.within(most))
-      return Error{EACCES, fmt::format("{}.{} of {} cannot be '{}': {} above it has '{}' only", tree.subsystem,
-                                       tree.list, tree.name(slot), wanted.to_string(), tree.name(above),
-                                       most.to_string())};
+      return Error{EACCES, fmt::format("{}.{} of {} cannot be '{}': {} above it has '{}' only",
+                                       tree.subsystem, tree.list, tree.name(slot),
+                                       wanted.to_string(), tree.name(above), most.to_string())};
   }
   const IndexSet next = wanted.empty() ? tree.own(above) : wanted;
   if (Slot below = has_more(tree, slot, next); below != slot)
-    return Error{EBUSY, fmt::format("{}.{} of {} cannot be '{}': {} below it has '{}'; change that first",
-                                    tree.subsystem, tree.list, tree.name(slot), next.to_string(), tree.name(below),
-                                    tree.own(below).to_string())};
+    return Error{EBUSY,
+                 fmt::format("{}.{} of {} cannot be '{}': {} below it has '{}'; change that first",
+                             tree.subsystem, tree.list, tree.name(slot), next.to_string(),
+                             tree.name(below), tree.own(below).to_string())};
   IndexSet claim = wanted;
   if (claim.empty())
     for (Slot child : tree.children(slot)) claim = claim | claimed(tree, child);
@@ -83,13 +88,17 @@ Result<void> check_exclusive(const SetTree& tree, Slot slot, bool wanted) {
   if (!wanted) {
     for (Slot child : tree.children(slot))
       if (tree.exclusive(child))
-        return Error{EBUSY, fmt::format("{}.{} of {} cannot be cleared: {} below it is exclusive; clear that first",
-                                        tree.subsystem, tree.exclusive_name, tree.name(slot), tree.name(child))};
+        return Error{
+            EBUSY,
+            fmt::format("{}.{} of {} cannot be cleared: {} below it is exclusive; clear that first",
+                        tree.subsystem, tree.exclusive_name, tree.name(slot), tree.name(child))};
     return {};
   }
   if (Slot parent = tree.parent(slot); !tree.exclusive(parent))
-    return Error{EACCES, fmt::format("{}.{} of {} cannot be set: {} above it is not exclusive; set it there first",
-                                     tree.subsystem, tree.exclusive_name, tree.name(slot), tree.name(parent))};
+    return Error{
+        EACCES,
+        fmt::format("{}.{} of {} cannot be set: {} above it is not exclusive; set it there first",
+                    tree.subsystem, tree.exclusive_name, tree.name(slot), tree.name(parent))};
   return check_siblings(tree, slot, claimed(tree, slot), true);
 }
 

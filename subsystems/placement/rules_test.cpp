@@ -137,7 +137,9 @@ TEST_F(Rules, WhatIsInForce) {
   add(1, kRoot, "0-3");
   add(2, 1, "");
   add(3, 2, "1");
-  auto force = [&](Slot slot, const char* online) { return set_in_force(tree_, slot, set(online)).to_string(); };
+  auto force = [&](Slot slot, const char* online) {
+    return set_in_force(tree_, slot, set(online)).to_string();
+  };
   EXPECT_EQ(force(3, "0-7"), "1");
   EXPECT_EQ(force(3, "0,2-7"), "0-3"); /* its CPU is offline: that of the nearest with one online */
   EXPECT_EQ(force(2, "0-7"), "0-3");

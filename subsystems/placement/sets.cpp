@@ -48,9 +48,13 @@ SetTree Sets::tree() const {
   tree.list = kind_->list;
   tree.exclusive_name = kind_->exclusive;
   tree.own = [this](Slot slot) { return own(slot); };
-  tree.exclusive = [this](Slot slot) { return slot < CTN_MAX_HIER || (flags(slot) & PLACE_EXCLUSIVE) != 0; };
+  tree.exclusive = [this](Slot slot) {
+    return slot < CTN_MAX_HIER || (flags(slot) & PLACE_EXCLUSIVE) != 0;
+  };
   tree.parent = [this](Slot slot) {
-    return slot < CTN_MAX_HIER ? slot : std::min<Slot>(state_->nodes()[slot].parent, state_->nodes().size() - 1);
+    return slot < CTN_MAX_HIER
+               ? slot
+               : std::min<Slot>(state_->nodes()[slot].parent, state_->nodes().size() - 1);
   };
   tree.children = [this](Slot slot) { return tree::children(*state_, slot); };
   tree.name = [this](Slot slot) { return printable(tree::address_of(*state_, slot)); };
@@ -69,17 +73,20 @@ Result<WritableSets> WritableSets::open(Writer& writer, const PlaceKind& kind) {
   sets.writer_ = &writer;
   sets.pending_ = &writer.pending();
   CTN_ASSIGN(sets.writable_, writer.records<place_state>(states_map(kind)));
-  CTN_ASSIGN(sets.writable_words_, writer.records<std::uint64_t>(sets_map(kind), PLACE_SETS * place_words()));
+  CTN_ASSIGN(sets.writable_words_,
+             writer.records<std::uint64_t>(sets_map(kind), PLACE_SETS * place_words()));
   return sets;
 }
 
 void WritableSets::write(Slot slot, place_set which, const IndexSet& set) {
-  for (std::size_t i = 0; i < place_words(); i++) store(writable_words_[at(slot, which) + i], set.word(i));
+  for (std::size_t i = 0; i < place_words(); i++)
+    store(writable_words_[at(slot, which) + i], set.word(i));
 }
 
 void WritableSets::set_unsettled(Slot slot, bool on) {
   std::uint32_t flags = load(writable_[slot].flags);
-  store(writable_[slot].flags, on ? flags | PLACE_UNSETTLED : flags & ~static_cast<__u32>(PLACE_UNSETTLED));
+  store(writable_[slot].flags,
+        on ? flags | PLACE_UNSETTLED : flags & ~static_cast<__u32>(PLACE_UNSETTLED));
 }
 
 void WritableSets::reset(Slot slot, std::uint32_t flags) {
@@ -102,7 +109,8 @@ std::function<void()> WritableSets::prepare_own(Slot slot, const IndexSet& set) 
 }
 
 std::function<void()> WritableSets::prepare_flag(Slot slot, place_flag flag, bool on) {
-  return prepare_flags(slot, on ? flags(slot) | flag : flags(slot) & ~static_cast<std::uint32_t>(flag));
+  return prepare_flags(slot,
+                       on ? flags(slot) | flag : flags(slot) & ~static_cast<std::uint32_t>(flag));
 }
 
 }  // namespace ctnbpf

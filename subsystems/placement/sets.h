@@ -60,7 +60,9 @@ class WritableSets : public Sets {
   void set_in_force(Slot slot, const IndexSet& set) { write(slot, PLACE_IN_FORCE, set); }
   void set_unsettled(Slot slot, bool on);
   void set_strayed(Slot slot, std::uint32_t count) { store(writable_[slot].strayed, count); }
-  void set_group(Slot root, std::uint64_t inode) { store(writable_[root].group, static_cast<__u64>(inode)); }
+  void set_group(Slot root, std::uint64_t inode) {
+    store(writable_[root].group, static_cast<__u64>(inode));
+  }
 
  private:
   void write(Slot slot, place_set which, const IndexSet& set);

@@ -23,7 +23,8 @@ std::optional<std::uint32_t> parse_share(std::string_view text) {
   if (text == "dontcare" || text == "-3") return CTN_DONT_CARE;
   std::uint32_t number = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size() || number > CTN_SHARES_HIGHEST) return {};
+  if (error != std::errc() || end != text.data() + text.size() || number > CTN_SHARES_HIGHEST)
+    return {};
   return number;
 }
 
@@ -58,7 +59,9 @@ std::uint32_t part(std::uint32_t share, std::uint32_t amount, std::uint32_t divi
   return static_cast<std::uint32_t>(std::uint64_t{share} * amount / divisor);
 }
 
-std::uint32_t min_of(const ctn_shares& shares) { return shares.min == CTN_DONT_CARE ? 0 : shares.min; }
+std::uint32_t min_of(const ctn_shares& shares) {
+  return shares.min == CTN_DONT_CARE ? 0 : shares.min;
+}
 
 /* What a container's children are divided from: its guarantee, and the nearest ceiling. */
 Amounts in_force(Table& table, Slot slot) {
@@ -201,24 +204,28 @@ Result<void> check(Table& table, Slot slot, const ctn_shares& wanted) {
   }
   std::uint32_t divisor = divisor_of(wanted);
   if (given > divisor)
-    return invalid(fmt::format("child_shares_divisor cannot be {}: the children's min_shares sum up to {}",
-                               divisor, given));
+    return invalid(
+        fmt::format("child_shares_divisor cannot be {}: the children's min_shares sum up to {}",
+                    divisor, given));
   if (highest > divisor)
-    return invalid(fmt::format("child_shares_divisor cannot be {}: a child has max_shares {}", divisor, highest));
+    return invalid(fmt::format("child_shares_divisor cannot be {}: a child has max_shares {}",
+                               divisor, highest));
   Slot parent = table.parent(slot);
   if (parent == slot) return {};
   divisor = divisor_of(table.shares(parent));
   if (wanted.min != CTN_DONT_CARE && wanted.min > wanted.max)
     return invalid(fmt::format("min_shares {} exceeds max_shares {}", wanted.min, wanted.max));
   if (wanted.max != CTN_DONT_CARE && wanted.max > divisor)
-    return invalid(fmt::format("max_shares {} exceeds the parent's child_shares_divisor {}", wanted.max, divisor));
+    return invalid(fmt::format("max_shares {} exceeds the parent's child_shares_divisor {}",
+                               wanted.max, divisor));
   std::uint64_t siblings = 0;
   for (Slot other : table.children(parent))
     if (other != slot) siblings += min_of(table.shares(other));
   if (siblings + min_of(wanted) > divisor)
-    return invalid(fmt::format("min_shares {} and the {} of its siblings exceed the parent's "
-                               "child_shares_divisor {}",
-                               min_of(wanted), siblings, divisor));
+    return invalid(
+        fmt::format("min_shares {} and the {} of its siblings exceed the parent's "
+                    "child_shares_divisor {}",
+                    min_of(wanted), siblings, divisor));
   return {};
 }
 

@@ -26,7 +26,8 @@ class Memory : public Table {
     return slot;
   }
   static ctn_shares none() { return {CTN_DONT_CARE, CTN_DONT_CARE, 100, 0, CTN_DONT_CARE}; }
-  static ctn_shares of(std::uint32_t min, std::uint32_t max = CTN_DONT_CARE, std::uint32_t divisor = 100) {
+  static ctn_shares of(std::uint32_t min, std::uint32_t max = CTN_DONT_CARE,
+                       std::uint32_t divisor = 100) {
     return {min, max, divisor, 0, CTN_DONT_CARE};
   }
 
@@ -45,7 +46,9 @@ class Memory : public Table {
       if (number != slot && node.parent == slot && node.there) out.push_back(number);
     return out;
   }
-  void set_ceiling(Slot slot, std::uint32_t ceiling) override { nodes_[slot].shares.ceiling = ceiling; }
+  void set_ceiling(Slot slot, std::uint32_t ceiling) override {
+    nodes_[slot].shares.ceiling = ceiling;
+  }
   std::uint32_t total() override { return total_; }
   void remove(Slot slot) { nodes_[slot].there = false; }
 
@@ -133,9 +136,14 @@ TEST(Shares, AmountsAreFlooredPartsOfTheParents) {
     std::uint32_t min, max, divisor, guarantee, ceiling, expect_guarantee, expect_ceiling;
   };
   constexpr std::uint32_t no = CTN_DONT_CARE;
-  for (const Row& row : {Row{30, 50, 100, 100, 100, 30, 50}, {33, 66, 100, 10, 10, 3, 6},
-                         {1, 3, 3, 100, 100, 33, 100}, {no, no, 100, 100, 80, 0, 80}, {0, 0, 7, 100, 100, 0, 0},
-                         {50, 50, 100, 0, 77, 0, 38}, {20, no, 100, 40, no, 8, no}, {20, 50, 100, 40, no, 8, no},
+  for (const Row& row : {Row{30, 50, 100, 100, 100, 30, 50},
+                         {33, 66, 100, 10, 10, 3, 6},
+                         {1, 3, 3, 100, 100, 33, 100},
+                         {no, no, 100, 100, 80, 0, 80},
+                         {0, 0, 7, 100, 100, 0, 0},
+                         {50, 50, 100, 0, 77, 0, 38},
+                         {20, no, 100, 40, no, 8, no},
+                         {20, 50, 100, 40, no, 8, no},
                          {4194304, 4194304, 4194304, 4194304, 4194304, 4194304, 4194304}}) {
     Amounts got = amounts(Memory::of(row.min, row.max), {row.guarantee, row.ceiling}, row.divisor);
     EXPECT_EQ(got.guarantee, row.expect_guarantee) << row.min << " of " << row.divisor;
@@ -187,27 +195,32 @@ TEST(Shares, RulesAreCheckedWithTheNumbers) {
     return ok ? std::string() : ok.error().what;
   };
   EXPECT_EQ(says(1, Memory::of(40)), "");
-  EXPECT_EQ(says(1, Memory::of(41)), "min_shares 41 and the 60 of its siblings exceed the parent's "
-                                     "child_shares_divisor 100");
-  EXPECT_EQ(says(1, Memory::of(10, 101)), "max_shares 101 exceeds the parent's child_shares_divisor 100");
+  EXPECT_EQ(says(1, Memory::of(41)),
+            "min_shares 41 and the 60 of its siblings exceed the parent's "
+            "child_shares_divisor 100");
+  EXPECT_EQ(says(1, Memory::of(10, 101)),
+            "max_shares 101 exceeds the parent's child_shares_divisor 100");
   EXPECT_EQ(says(1, Memory::of(10, 9)), "min_shares 10 exceeds max_shares 9");
   EXPECT_EQ(says(1, Memory::of(30, 50, 79)),
             "child_shares_divisor cannot be 79: the children's min_shares sum up to 80");
-  EXPECT_EQ(says(1, Memory::of(30, 50, 85)), "child_shares_divisor cannot be 85: a child has max_shares 90");
+  EXPECT_EQ(says(1, Memory::of(30, 50, 85)),
+            "child_shares_divisor cannot be 85: a child has max_shares 90");
   EXPECT_EQ(says(1, Memory::of(30, 50, 90)), "");
   EXPECT_EQ(says(0, Memory::of(CTN_DONT_CARE, CTN_DONT_CARE, 89)),
             "child_shares_divisor cannot be 89: the children's min_shares sum up to 90");
 }
 
 TEST(Shares, TextIsThatOf2006) {
-  auto whole = parse("x.shares", "min_shares=30,max_shares=50,child_shares_divisor=200\n", Memory::none());
+  auto whole =
+      parse("x.shares", "min_shares=30,max_shares=50,child_shares_divisor=200\n", Memory::none());
   ASSERT_TRUE(whole.has_value());
   EXPECT_EQ(to_string(*whole), "min_shares=30,max_shares=50,child_shares_divisor=200");
   auto part = parse("x.shares", "max_shares=-3", *whole);
   ASSERT_TRUE(part.has_value());
   EXPECT_EQ(to_string(*part), "min_shares=30,max_shares=dontcare,child_shares_divisor=200");
-  for (const char* bad : {"", "min_shares", "min_shares=", "min_shares=-1", "min_shares=1,", "min=3", "min_shares=1x",
-                          "child_shares_divisor=0", "child_shares_divisor=dontcare", "max_shares=4194305"}) {
+  for (const char* bad :
+       {"", "min_shares", "min_shares=", "min_shares=-1", "min_shares=1,", "min=3", "min_shares=1x",
+        "child_shares_divisor=0", "child_shares_divisor=dontcare", "max_shares=4194305"}) {
     auto got = parse("x.shares", bad, Memory::none());
     ASSERT_FALSE(got.has_value()) << bad;
     EXPECT_EQ(got.error().code, EINVAL);

@@ -11,10 +11,12 @@ TEST_F(AttributeCommand, GetPrintsAllSomeOrBare) {
   limit("default:/a", "10");
   std::string all = out({"get", "default:/a"});
   EXPECT_TRUE(all.starts_with("notify_on_release: 0\nrelease_agent: \ntasks: 0\n")) << all;
-  for (const char* line : {"\nnumtasks.current: 0\n", "\nnumtasks.limit: 10\n", "\nnumtasks.peak: 0\n",
-                           "\nnumtasks.failcnt: 0\n", "\nnumtasks.events: 0\n"})
+  for (const char* line :
+       {"\nnumtasks.current: 0\n", "\nnumtasks.limit: 10\n", "\nnumtasks.peak: 0\n",
+        "\nnumtasks.failcnt: 0\n", "\nnumtasks.events: 0\n"})
     EXPECT_NE(all.find(line), std::string::npos) << line << "in: " << all;
-  EXPECT_EQ(out({"get", "numtasks:/a", "numtasks.limit", "tasks"}), "numtasks.limit: 10\ntasks: 0\n");
+  EXPECT_EQ(out({"get", "numtasks:/a", "numtasks.limit", "tasks"}),
+            "numtasks.limit: 10\ntasks: 0\n");
   EXPECT_EQ(out({"get", "default:/a", "numtasks.limit", "-n"}), "10\n");
   EXPECT_EQ(out({"get", "-n", "default:/", "numtasks.limit"}), "max\n");
 }
@@ -42,9 +44,11 @@ TEST_F(AttributeCommand, GetJsonHasNumbersAndMax) {
 
 TEST_F(AttributeCommand, GetNamesWhatIsMissing) {
   fails({"get", "default:/nosuch"}, 1, {"no container default:/nosuch"});
-  fails({"get", "default:/", "nosuch"}, 1, {"unknown attribute 'nosuch'", "`ctnbpf subsystems --attributes`"});
+  fails({"get", "default:/", "nosuch"}, 1,
+        {"unknown attribute 'nosuch'", "`ctnbpf subsystems --attributes`"});
   out({"hierarchy", "create", "groups"});
-  fails({"get", "groups:/", "numtasks.limit"}, 1, {"'numtasks' is not bound to hierarchy 'groups'"});
+  fails({"get", "groups:/", "numtasks.limit"}, 1,
+        {"'numtasks' is not bound to hierarchy 'groups'"});
   fails_json({"get", "groups:/", "numtasks.limit"}, 1, "ENOENT");
 }
 
@@ -53,8 +57,9 @@ TEST_F(AttributeCommand, SetIsAllOrNothing) {
   out({"set", "--best-effort", "default:/a", "numtasks.limit=5", "notify_on_release=1"});
   EXPECT_EQ(number("default:/a", "numtasks.limit"), 5u);
   EXPECT_EQ(number("default:/a", "notify_on_release"), 1u);
-  fails({"set", "--best-effort", "default:/a", "notify_on_release=0", "numtasks.limit=6", "nosuch=1"}, 1,
-        {"unknown attribute 'nosuch'"});
+  fails(
+      {"set", "--best-effort", "default:/a", "notify_on_release=0", "numtasks.limit=6", "nosuch=1"},
+      1, {"unknown attribute 'nosuch'"});
   EXPECT_EQ(number("default:/a", "numtasks.limit"), 5u);
   EXPECT_EQ(number("default:/a", "notify_on_release"), 1u);
   out({"set", "default:/a", "numtasks.limit=max"}); /* needs no enforcement, so no --best-effort */
@@ -69,7 +74,8 @@ TEST_F(AttributeCommand, SetChecksValues) {
           {"numtasks.limit cannot be '", "use 'max' or a number from 0 to 4194304"});
   fails_json({"set", "--best-effort", "default:/a", "numtasks.limit=-1"}, 1, "EINVAL");
   fails_json({"set", "--best-effort", "default:/a", "numtasks.limit=4194305"}, 1, "ERANGE");
-  fails_json({"set", "--best-effort", "default:/a", "numtasks.limit=99999999999999999999999"}, 1, "ERANGE");
+  fails_json({"set", "--best-effort", "default:/a", "numtasks.limit=99999999999999999999999"}, 1,
+             "ERANGE");
   EXPECT_EQ(number("default:/a", "numtasks.limit"), 7u);
   fails({"set", "default:/a", "notify_on_release=2"}, 1, {"use 0 or 1"});
   fails({"set", "default:/a", "numtasks.limit"}, 1, {"not of the form ATTRIBUTE=VALUE"});
@@ -78,9 +84,11 @@ TEST_F(AttributeCommand, SetChecksValues) {
 
 TEST_F(AttributeCommand, SetRefusesWhatCannotBeSet) {
   create("default:/a");
-  fails({"set", "default:/a", "numtasks.current=3"}, 1, {"attribute 'numtasks.current' is read-only"});
+  fails({"set", "default:/a", "numtasks.current=3"}, 1,
+        {"attribute 'numtasks.current' is read-only"});
   fails_json({"set", "default:/a", "numtasks.current=3"}, 1, "EACCES");
-  fails({"set", "--best-effort", "default:/", "numtasks.limit=3"}, 1, {"default:/ is a root and has no limit"});
+  fails({"set", "--best-effort", "default:/", "numtasks.limit=3"}, 1,
+        {"default:/ is a root and has no limit"});
   fails_json({"set", "default:/nosuch", "numtasks.limit=max"}, 1, "ENOENT");
 }
 
@@ -91,8 +99,9 @@ TEST_F(AttributeCommand, UnenforceableLimitIsRefused) {
     out({"set", "default:/a", "numtasks.limit=3"});
     return;
   }
-  std::vector<std::string> says = {"numtasks.limit cannot be enforced on this kernel (level accounting)",
-                                   "lsm/task_alloc", "cure: ", "CONFIG_BPF_LSM", "--best-effort"};
+  std::vector<std::string> says = {
+      "numtasks.limit cannot be enforced on this kernel (level accounting)", "lsm/task_alloc",
+      "cure: ", "CONFIG_BPF_LSM", "--best-effort"};
   fails({"set", "default:/a", "numtasks.limit=3"}, 3, says);
   fails({"create", "default:/b", "-s", "numtasks.limit=3"}, 3, says);
   EXPECT_FALSE(exists("default:/b"));

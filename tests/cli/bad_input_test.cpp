@@ -20,7 +20,8 @@ class BadInput : public CliTest {
   /* `ARGS...` in a shell, in which ctnbpf is the tested one. */
   static std::string command(const std::string& args) { return ctnbpf_path() + " " + args; }
   static Output as_nobody(const std::vector<std::string>& args) {
-    std::vector<std::string> argv{"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", ctnbpf_path()};
+    std::vector<std::string> argv{"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups",
+                                  ctnbpf_path()};
     argv.insert(argv.end(), args.begin(), args.end());
     return run(argv);
   }
@@ -65,7 +66,8 @@ TEST_F(BadInput, Addresses) {
 TEST_F(BadInput, AddressesSayWhatIsMissing) {
   fails({"get", "nosuch:/a"}, 1, {"no hierarchy or subsystem 'nosuch'", "`ctnbpf hierarchy list`"});
   fails({"get", "\x1b]0;x:/a"}, 1, {"'\\x1b]0;x'"});
-  fails({"get", "default:/a/b"}, 1, {"no container default:/a: "}); /* the first part that is missing */
+  fails({"get", "default:/a/b"}, 1,
+        {"no container default:/a: "}); /* the first part that is missing */
   fails({"get", "default:/../a"}, 1, {"address 'default:/../a'", "'..'"});
 }
 
@@ -90,7 +92,8 @@ TEST_F(BadInput, UnprivilegedIsToldAtOnce) {
     Output refused = as_nobody(args);
     EXPECT_EQ(refused.code, 1) << args[0];
     EXPECT_EQ(refused.out, "") << args[0];
-    EXPECT_EQ(refused.err, "ctnbpf: `ctnbpf " + args[0] + "` needs root: run `sudo ctnbpf " + args[0] + " ...`\n");
+    EXPECT_EQ(refused.err, "ctnbpf: `ctnbpf " + args[0] + "` needs root: run `sudo ctnbpf " +
+                               args[0] + " ...`\n");
   }
   EXPECT_TRUE(exists("default:/a"));
   EXPECT_FALSE(exists("default:/b"));
@@ -114,7 +117,8 @@ TEST_F(BadInput, HelpIsForEveryone) {
   EXPECT_NE(top.out.find("usage: ctnbpf [OPTION...] COMMAND"), std::string::npos) << top.out;
   EXPECT_EQ(as_nobody({"help"}).out, top.out);
   Output run = as_nobody({"run", "--help"});
-  EXPECT_NE(run.out.find("usage: ctnbpf run [OPTION...] [--] COMMAND [ARG...]"), std::string::npos) << run.out;
+  EXPECT_NE(run.out.find("usage: ctnbpf run [OPTION...] [--] COMMAND [ARG...]"), std::string::npos)
+      << run.out;
   EXPECT_EQ(as_nobody({"help", "run"}).out, run.out);
   EXPECT_EQ(as_nobody({"--version"}).out.find("ctnbpf "), 0u);
   std::vector<std::vector<std::string>> verbs = {
@@ -168,7 +172,8 @@ TEST_F(BadInput, OtherLayout) {
     core->as<ctn_core>()[0].layout = layout;
   };
   set_layout(99);
-  std::vector<std::string> says = {"layout 99", "this ctnbpf knows layout " + std::to_string(CTN_LAYOUT),
+  std::vector<std::string> says = {"layout 99",
+                                   "this ctnbpf knows layout " + std::to_string(CTN_LAYOUT),
                                    "nothing was changed", "`ctnbpf down --force`"};
   for (const std::vector<std::string>& one :
        std::vector<std::vector<std::string>>{{"up"},

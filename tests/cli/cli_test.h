@@ -34,7 +34,8 @@ class CliTest : public KernelTest {
   }
 
   /* `args` ends with `code`, nothing on stdout and one line on stderr that contains all of `says`. */
-  static void fails(const std::vector<std::string>& args, int code, const std::vector<std::string>& says) {
+  static void fails(const std::vector<std::string>& args, int code,
+                    const std::vector<std::string>& says) {
     Output result = ctnbpf(args);
     EXPECT_EQ(result.code, code) << line_of(args) << "\n" << result.err;
     EXPECT_EQ(result.out, "") << line_of(args);
@@ -55,7 +56,8 @@ class CliTest : public KernelTest {
   static void expect_message(const std::string& text, const std::vector<std::string>& says) {
     EXPECT_TRUE(text.starts_with("ctnbpf: ")) << text;
     EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1) << text;
-    for (const std::string& one : says) EXPECT_NE(text.find(one), std::string::npos) << one << "\nin: " << text;
+    for (const std::string& one : says)
+      EXPECT_NE(text.find(one), std::string::npos) << one << "\nin: " << text;
   }
 
   static std::string line_of(const std::vector<std::string>& args) {
@@ -82,7 +84,8 @@ class CliTest : public KernelTest {
  * ends, and it is killed and reaped, at the latest with this. */
 class Piped {
  public:
-  explicit Piped(const std::vector<std::string>& argv, const std::function<void()>& prepare = [] {}) {
+  explicit Piped(
+      const std::vector<std::string>& argv, const std::function<void()>& prepare = [] {}) {
     std::array<int, 2> in = {};
     std::array<int, 2> out = {};
     EXPECT_EQ(::pipe2(in.data(), O_CLOEXEC), 0);

@@ -54,8 +54,8 @@ TEST_F(Container, CreateMakesParentsWithP) {
 TEST_F(Container, CreateSetsAttributesOrMakesNothing) {
   out({"create", "default:/a", "-s", "notify_on_release=1", "--set", "numtasks.limit=max"});
   EXPECT_EQ(number("default:/a", "notify_on_release"), 1u);
-  fails({"create", "-p", "default:/b/c", "-s", "notify_on_release=1", "-s", "notify_on_release=2"}, 1,
-        {"notify_on_release cannot be '2': use 0 or 1"});
+  fails({"create", "-p", "default:/b/c", "-s", "notify_on_release=1", "-s", "notify_on_release=2"},
+        1, {"notify_on_release cannot be '2': use 0 or 1"});
   EXPECT_FALSE(exists("default:/b")); /* the parent it made is gone again, too */
   out({"create", "default:/c", "-s", "numtasks.limit=7", "--best-effort"});
   EXPECT_EQ(number("default:/c", "numtasks.limit"), 7u);
@@ -63,14 +63,17 @@ TEST_F(Container, CreateSetsAttributesOrMakesNothing) {
 
 TEST_F(Container, NamesAreChecked) {
   std::string longest(255, 'n');
-  out({"create", "default:/" + longest, "default:/-dash", "default:/[b]", "default:/blank and, comma",
-       "default:/gr\xc3\xbc\xc3\x9f"});
+  out({"create", "default:/" + longest, "default:/-dash", "default:/[b]",
+       "default:/blank and, comma", "default:/gr\xc3\xbc\xc3\x9f"});
   EXPECT_TRUE(exists("default:/-dash"));
   EXPECT_TRUE(exists("default:/[b]"));
   fails({"create", "default:/" + longest + "n"}, 1, {"256 bytes", "at most 255"});
   fails({"create", "default:/.."}, 1, {"container name '..' is not allowed"});
   fails({"create", "default:/a\nb"}, 1, {"a\\x0ab", "control character"});
-  fails({"create", "default:/\xc2\x9b" "31m"}, 1, {"\\xc2\\x9b", "control character"});
+  fails({"create",
+         "default:/\xc2\x9b"
+         "31m"},
+        1, {"\\xc2\\x9b", "control character"});
   fails_json({"create", "default:/\x1b[31m"}, 1, "EINVAL");
 }
 
@@ -86,9 +89,16 @@ TEST_F(Container, NamesAreData) {
     return name + "x";
   }();
   const std::vector<Case> cases = {
-      {"--lazy", "--lazy"}, {" blank ", " blank "}, {"a,b=\"c\"", "a,b=\"c\""},   {"*?[x]$(id)", "*?[x]$(id)"},
-      {"\xff\xfe", "\\xff\\xfe"}, {"back\\slash", "back\\\\slash"}, {longest, longest},
-      {"\xe6\x97\xa5\xe6\x9c\xac", "\xe6\x97\xa5\xe6\x9c\xac"}, {"...", "..."}, {"%s%n", "%s%n"},
+      {"--lazy", "--lazy"},
+      {" blank ", " blank "},
+      {"a,b=\"c\"", "a,b=\"c\""},
+      {"*?[x]$(id)", "*?[x]$(id)"},
+      {"\xff\xfe", "\\xff\\xfe"},
+      {"back\\slash", "back\\\\slash"},
+      {longest, longest},
+      {"\xe6\x97\xa5\xe6\x9c\xac", "\xe6\x97\xa5\xe6\x9c\xac"},
+      {"...", "..."},
+      {"%s%n", "%s%n"},
   };
   for (const auto& [name, shown] : cases) {
     std::string address = "default:/" + name;
@@ -102,9 +112,12 @@ TEST_F(Container, NamesAreData) {
     out({"rename", address, "plain"});
     out({"rename", "default:/plain", "--", name});
     out({"rm", "--lazy", address});
-    EXPECT_NE(out({"tree", "--lingering"}).find("default:/" + shown + "   1 live"), std::string::npos) << shown;
+    EXPECT_NE(out({"tree", "--lingering"}).find("default:/" + shown + "   1 live"),
+              std::string::npos)
+        << shown;
   }
-  for (const char* bad : {"tab\there", "bell\x07", "esc\x1b[31m", "del\x7f", "c1\xc2\x85", "cr\r"}) {
+  for (const char* bad :
+       {"tab\there", "bell\x07", "esc\x1b[31m", "del\x7f", "c1\xc2\x85", "cr\r"}) {
     fails_json({"create", std::string("default:/") + bad}, 1, "EINVAL");
     fails_json({"rename", "default:/", "--", bad}, 1, "EINVAL");
   }
@@ -131,9 +144,11 @@ TEST_F(Container, TwoWritersAtOnce) {
   std::string create = ctnbpf_path() + " create" + names;
   Output both = shell(create + " & " + create + "; first=$?; wait $!; echo $((first + $?))");
   std::size_t refused = 0;
-  for (std::size_t at = 0; (at = both.err.find(" exists already\n", at)) != std::string::npos; at++) refused++;
+  for (std::size_t at = 0; (at = both.err.find(" exists already\n", at)) != std::string::npos; at++)
+    refused++;
   EXPECT_EQ(refused, 20u) << both.err;
-  EXPECT_EQ(static_cast<std::size_t>(std::count(both.err.begin(), both.err.end(), '\n')), 20u) << both.err;
+  EXPECT_EQ(static_cast<std::size_t>(std::count(both.err.begin(), both.err.end(), '\n')), 20u)
+      << both.err;
   EXPECT_EQ(json({"hierarchy", "list"})[0]["containers"], 20);
 }
 
@@ -173,7 +188,9 @@ TEST_F(Container, LazyRemovalLingersUntilTheLastTaskGoes) {
     out({"create", "default:/a"}); /* the name is free at once */
     EXPECT_EQ(out({"tree", "--lingering"}), "default:/a   1 live, 0 dying, 0 references\n");
     auto list = json({"tree", "--lingering"});
-    EXPECT_EQ(list[0], nlohmann::json({{"container", "default:/a"}, {"live", 1}, {"dying", 0}, {"references", 0}}));
+    EXPECT_EQ(list[0],
+              nlohmann::json(
+                  {{"container", "default:/a"}, {"live", 1}, {"dying", 0}, {"references", 0}}));
     EXPECT_EQ(out({"where", std::to_string(task.pid())}), bound() + ":/a (removed)\n");
     EXPECT_EQ(json({"where", std::to_string(task.pid())})[0]["removed"], true);
   }

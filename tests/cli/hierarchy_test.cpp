@@ -13,14 +13,16 @@ TEST_F(Hierarchy, CreateListDestroy) {
   create("groups:/a");
   create("groups:/b");
   EXPECT_EQ(out({"hierarchy", "list"}),
-            "default              " + bound() + std::string(41 - bound().size(), ' ') + "0 containers\n"
-            "groups                                                        2 containers\n");
+            "default              " + bound() + std::string(41 - bound().size(), ' ') +
+                "0 containers\n"
+                "groups                                                        2 containers\n");
   auto list = json({"hierarchy", "list"});
-  EXPECT_EQ(list[1], nlohmann::json({{"name", "groups"},
-                                     {"subsystems", nlohmann::json::array()},
-                                     {"containers", 2}}));
+  EXPECT_EQ(list[1],
+            nlohmann::json(
+                {{"name", "groups"}, {"subsystems", nlohmann::json::array()}, {"containers", 2}}));
   std::string names;
-  for (const auto& name : list[0]["subsystems"]) names += (names.empty() ? "" : ",") + name.get<std::string>();
+  for (const auto& name : list[0]["subsystems"])
+    names += (names.empty() ? "" : ",") + name.get<std::string>();
   EXPECT_EQ(names, bound());
 
   fails({"hierarchy", "destroy", "groups"}, 1, {"has 2 containers below it, first /a", "-r"});
@@ -30,9 +32,11 @@ TEST_F(Hierarchy, CreateListDestroy) {
 }
 
 TEST_F(Hierarchy, CreateNamesWhatIsWrong) {
-  fails({"hierarchy", "create", "x", "-o", "nosuch"}, 1, {"unknown subsystem 'nosuch'", "`ctnbpf subsystems`"});
+  fails({"hierarchy", "create", "x", "-o", "nosuch"}, 1,
+        {"unknown subsystem 'nosuch'", "`ctnbpf subsystems`"});
   fails_json({"hierarchy", "create", "x", "-o", "nosuch"}, 1, "ENOENT");
-  fails({"hierarchy", "create", "x", "-o", "numtasks"}, 1, {"'numtasks' is bound to hierarchy 'default'"});
+  fails({"hierarchy", "create", "x", "-o", "numtasks"}, 1,
+        {"'numtasks' is bound to hierarchy 'default'"});
   fails_json({"hierarchy", "create", "x", "-o", "numtasks"}, 1, "EBUSY");
   fails_json({"hierarchy", "create", "default"}, 1, "EEXIST");
   fails_json({"hierarchy", "create", "no/slash"}, 1, "EINVAL");
@@ -104,7 +108,8 @@ TEST_F(Hierarchy, DestroyRightAfterTheLastTask) {
 TEST_F(Hierarchy, SubsystemsAndTheirAttributes) {
   std::string level_column = level_name(level());
   std::string plain = out({"subsystems"});
-  EXPECT_TRUE(plain.find("\nnumtasks   default      " + level_column) != std::string::npos) << plain;
+  EXPECT_TRUE(plain.find("\nnumtasks   default      " + level_column) != std::string::npos)
+      << plain;
   std::string all = out({"subsystems", "--attributes"});
   for (const char* line : {"  numtasks.current           ro  ", "  numtasks.limit             rw  ",
                            "  notify_on_release          rw  "})
@@ -115,10 +120,13 @@ TEST_F(Hierarchy, SubsystemsAndTheirAttributes) {
                                 [](const auto& one) { return one["name"] == "numtasks"; });
   EXPECT_EQ(numtasks["hierarchy"], "default");
   EXPECT_EQ(numtasks["level"], level_column);
-  const std::set<std::string> settable = {"numtasks.limit", "numtasks.shares", "numtasks.total_numtasks",
-                                          "numtasks.forkrate", "numtasks.forkrate_interval"};
+  const std::set<std::string> settable = {"numtasks.limit", "numtasks.shares",
+                                          "numtasks.total_numtasks", "numtasks.forkrate",
+                                          "numtasks.forkrate_interval"};
   for (const auto& attribute : numtasks["attributes"])
-    EXPECT_EQ(attribute["writable"].get<bool>(), settable.contains(attribute["name"].get<std::string>())) << attribute;
+    EXPECT_EQ(attribute["writable"].get<bool>(),
+              settable.contains(attribute["name"].get<std::string>()))
+        << attribute;
   EXPECT_FALSE(json({"subsystems"})[0].contains("attributes"));
 }
 

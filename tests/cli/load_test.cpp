@@ -35,10 +35,17 @@ TEST_F(Load, DownAndUpAgainWithOtherSizes) {
   EXPECT_EQ(down.code, 0) << down.err;
   EXPECT_FALSE(pins().exist());
   EXPECT_EQ(ctnbpf({"down"}).err, "ctnbpf: was not up\n");
-  for (const std::vector<std::string>& one :
-       {std::vector<std::string>{"tree"}, {"stat"}, {"get", "default:/"}, {"ps", "default:/"}, {"where", "1"},
-        {"hierarchy", "list"}, {"subsystems"}, {"rm", "default:/a"}, {"fsck"}, {"attach", "default:/a", "1"},
-        {"set", "default:/", "notify_on_release=1"}})
+  for (const std::vector<std::string>& one : {std::vector<std::string>{"tree"},
+                                              {"stat"},
+                                              {"get", "default:/"},
+                                              {"ps", "default:/"},
+                                              {"where", "1"},
+                                              {"hierarchy", "list"},
+                                              {"subsystems"},
+                                              {"rm", "default:/a"},
+                                              {"fsck"},
+                                              {"attach", "default:/a", "1"},
+                                              {"set", "default:/", "notify_on_release=1"}})
     fails(one, 1, {"not up (nothing is pinned in /sys/fs/bpf/ctnbpf)", "`ctnbpf up`"});
   fails_json({"tree"}, 1, "ENOENT");
 
@@ -166,7 +173,8 @@ TEST_F(Load, DoctorSaysHowFullTheTablesAre) {
   });
   EXPECT_TRUE(eventually([&] {
     auto now = in_kernel();
-    return now["tasks"] > before["tasks"] && (level() < CTN_LEVEL_FALLBACK || now["files"] > before["files"]);
+    return now["tasks"] > before["tasks"] &&
+           (level() < CTN_LEVEL_FALLBACK || now["files"] > before["files"]);
   }));
   EXPECT_NE(ctnbpf({"doctor"}).out.find(" of 131072 tasks, "), std::string::npos);
 }
@@ -174,9 +182,11 @@ TEST_F(Load, DoctorSaysHowFullTheTablesAre) {
 TEST_F(Load, DoctorSaysLevelReasonAndCure) {
   Output doctor = ctnbpf({"doctor"});
   EXPECT_EQ(doctor.code, level() == CTN_LEVEL_STRICT ? 0 : 3);
-  EXPECT_TRUE(doctor.out.starts_with(std::string("level ") + level_name(level()) + ": ")) << doctor.out;
+  EXPECT_TRUE(doctor.out.starts_with(std::string("level ") + level_name(level()) + ": "))
+      << doctor.out;
   EXPECT_NE(doctor.out.find("in the kernel: up at level"), std::string::npos) << doctor.out;
-  EXPECT_EQ(doctor.out.find("for level strict: ") == std::string::npos, level() == CTN_LEVEL_STRICT);
+  EXPECT_EQ(doctor.out.find("for level strict: ") == std::string::npos,
+            level() == CTN_LEVEL_STRICT);
   EXPECT_NE(doctor.out.find("tp_btf/sched_process_exit"), std::string::npos);
   EXPECT_EQ(doctor.err, "");
 

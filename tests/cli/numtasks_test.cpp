@@ -12,7 +12,8 @@ class NumtasksCommand : public CliTest {
     args.insert(args.end(), settings.begin(), settings.end());
     out(args);
   }
-  static nlohmann::json bound_of(const nlohmann::json& explained, const std::string& what, const std::string& on) {
+  static nlohmann::json bound_of(const nlohmann::json& explained, const std::string& what,
+                                 const std::string& on) {
     for (const auto& one : explained["bounds"])
       if (one["what"] == what && one["on"] == on) return one;
     return nullptr;
@@ -33,7 +34,8 @@ TEST_F(NumtasksCommand, SharesAreReadAndWrittenInTheFormOf2006) {
   EXPECT_EQ(out({"get", "-n", "default:/a", "numtasks.shares"}),
             "min_shares=30,max_shares=dontcare,child_shares_divisor=10\n");
   EXPECT_EQ(out({"get", "-n", "default:/a", "numtasks.ceiling"}), "max\n");
-  EXPECT_EQ(out({"tree"}).find("1000"), std::string::npos) << "a root is not limited by what it shares out";
+  EXPECT_EQ(out({"tree"}).find("1000"), std::string::npos)
+      << "a root is not limited by what it shares out";
 }
 
 TEST_F(NumtasksCommand, SharesNameTheRuleAndTheNumbers) {
@@ -41,10 +43,12 @@ TEST_F(NumtasksCommand, SharesNameTheRuleAndTheNumbers) {
   create("default:/b");
   set_any("default:/a", {"numtasks.shares=min_shares=60"});
   auto bad = [](const std::string& shares) {
-    return std::vector<std::string>{"set", "--best-effort", "default:/b", "numtasks.shares=" + shares};
+    return std::vector<std::string>{"set", "--best-effort", "default:/b",
+                                    "numtasks.shares=" + shares};
   };
   fails(bad("min_shares=41"), 1,
-        {"numtasks.shares of default:/b", "min_shares 41 and the 60 of its siblings", "child_shares_divisor 100"});
+        {"numtasks.shares of default:/b", "min_shares 41 and the 60 of its siblings",
+         "child_shares_divisor 100"});
   fails_json(bad("min_shares=41"), 1, "EINVAL");
   fails(bad("max_shares=101"), 1, {"max_shares 101 exceeds", "100"});
   fails(bad("min_shares=20,max_shares=19"), 1, {"min_shares 20 exceeds max_shares 19"});
@@ -69,7 +73,8 @@ TEST_F(NumtasksCommand, ForkRateTakesBothNumbersOrOne) {
   set_any("default:/a", {"numtasks.forkrate=max", "numtasks.forkrate_interval=1"});
   EXPECT_EQ(out({"get", "-n", "default:/a", "numtasks.forkrate"}), "max\n");
   for (const char* wrong : {"", "x", "10/", "10/0", "/5", "10/5/5", "max/5", "10/max"})
-    fails_json({"set", "--best-effort", "default:/a", std::string("numtasks.forkrate=") + wrong}, 1, "EINVAL");
+    fails_json({"set", "--best-effort", "default:/a", std::string("numtasks.forkrate=") + wrong}, 1,
+               "EINVAL");
   fails_json({"set", "--best-effort", "default:/a", "numtasks.forkrate=1/86401"}, 1, "ERANGE");
   fails_json({"set", "--best-effort", "default:/a", "numtasks.forkrate_interval=0"}, 1, "EINVAL");
   fails_json({"set", "--best-effort", "default:/", "numtasks.forkrate=5"}, 1, "EPERM");
@@ -78,11 +83,13 @@ TEST_F(NumtasksCommand, ForkRateTakesBothNumbersOrOne) {
 TEST_F(NumtasksCommand, RunWithAForkRate) {
   need_level(CTN_LEVEL_FALLBACK);
   if (IsSkipped() || HasFatalFailure()) return;
-  Output ran = ctnbpf({"run", "--forkrate", "3/60", "--", "sh", "-c", "for i in 1 2 3 4 5; do (exit 0); done"});
+  Output ran = ctnbpf(
+      {"run", "--forkrate", "3/60", "--", "sh", "-c", "for i in 1 2 3 4 5; do (exit 0); done"});
   EXPECT_NE(ran.code, 0) << "the fourth fork fails, and the shell ends";
   EXPECT_NE(ran.err.find("annot fork"), std::string::npos) << ran.err;
   EXPECT_NE(out({"events"}).find("fork-rate-refused"), std::string::npos);
-  EXPECT_EQ(out({"run", "--forkrate", "3/60", "--", "sh", "-c", "(echo one); (echo two)"}), "one\ntwo\n");
+  EXPECT_EQ(out({"run", "--forkrate", "3/60", "--", "sh", "-c", "(echo one); (echo two)"}),
+            "one\ntwo\n");
 }
 
 TEST_F(NumtasksCommand, StatsInOneLine) {
@@ -103,8 +110,13 @@ TEST_F(NumtasksCommand, ExplainNamesEachBoundAndTheNearest) {
   auto said = json({"explain", pid});
   EXPECT_EQ(said["pid"], task.pid());
   auto above = bound_of(said, "numtasks.limit", "default:/a");
-  EXPECT_EQ(above, nlohmann::json({{"resource", "tasks"}, {"what", "numtasks.limit"}, {"on", "default:/a"}, {"used", 2}, {"most", 4},
-                                   {"left", 2}, {"nearest", true}}));
+  EXPECT_EQ(above, nlohmann::json({{"resource", "tasks"},
+                                   {"what", "numtasks.limit"},
+                                   {"on", "default:/a"},
+                                   {"used", 2},
+                                   {"most", 4},
+                                   {"left", 2},
+                                   {"nearest", true}}));
   auto own = bound_of(said, "numtasks.limit", "default:/a/b");
   EXPECT_EQ(own["left"], 8);
   EXPECT_EQ(own["nearest"], false);
@@ -152,7 +164,8 @@ TEST_F(NumtasksCommand, ExplainShowsFiles) {
     return ::pause();
   });
   std::string pid = std::to_string(user.pid());
-  EXPECT_TRUE(eventually([&] { return shell("grep -q '^Uid:.12345' /proc/" + pid + "/status").code == 0; }));
+  EXPECT_TRUE(eventually(
+      [&] { return shell("grep -q '^Uid:.12345' /proc/" + pid + "/status").code == 0; }));
   out({"attach", "default:/a", pid});
   said = json({"explain", pid});
   EXPECT_EQ(bound_of(said, "numfiles.barrier", "default:/a")["nearest"], true);
@@ -168,10 +181,10 @@ TEST_F(NumtasksCommand, ExplainShowsTheKernelsOwnBounds) {
     return ::pause();
   });
   std::string pid = std::to_string(task.pid());
-  shell("echo 5 > " + group + "/pids.max; echo " + pid + " > " + group + "/cgroup.procs; prlimit --nproc=77 -p " + pid);
-  EXPECT_TRUE(eventually([&] {
-    return shell("grep -q '^Uid:.12345' /proc/" + pid + "/status").code == 0;
-  }));
+  shell("echo 5 > " + group + "/pids.max; echo " + pid + " > " + group +
+        "/cgroup.procs; prlimit --nproc=77 -p " + pid);
+  EXPECT_TRUE(eventually(
+      [&] { return shell("grep -q '^Uid:.12345' /proc/" + pid + "/status").code == 0; }));
   auto said = json({"explain", pid});
   EXPECT_EQ(bound_of(said, "pids.max", "cgroup /ctnbpf-explain")["left"], 4);
   EXPECT_EQ(bound_of(said, "RLIMIT_NPROC", "uid 12345")["most"], 77);

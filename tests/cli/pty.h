@@ -60,7 +60,8 @@ class Pty {
         shown_.erase(0, at + text.size());
         return ::testing::AssertionSuccess();
       }
-      auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+      auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+          end - std::chrono::steady_clock::now());
       pollfd polled = {master_, POLLIN, 0};
       std::array<char, 4096> chunk;
       ssize_t got = -1;

@@ -18,7 +18,8 @@ class Removed : public CliTest {
   void burn(const std::string& address) {
     start_in(address, [] {
       timespec used = {};
-      while (used.tv_sec == 0 && used.tv_nsec < 50'000'000) ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+      while (used.tv_sec == 0 && used.tv_nsec < 50'000'000)
+        ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
       Sleepers three(3);
       three.end();
       return 0;
@@ -47,7 +48,8 @@ TEST_F(Removed, FinalFiguresStay) {
   EXPECT_EQ(found[0]["numtasks"]["limit"], "max");
   EXPECT_EQ(found[0]["cpuacct"]["usage"], used);
   EXPECT_EQ(found[0]["cpuacct"]["total"], used);
-  EXPECT_GE(found[0]["removed_ns"].get<std::uint64_t>(), found[0]["created_ns"].get<std::uint64_t>());
+  EXPECT_GE(found[0]["removed_ns"].get<std::uint64_t>(),
+            found[0]["created_ns"].get<std::uint64_t>());
   std::string table = out({"stat", "--removed", "default:/grave/once"});
   EXPECT_EQ(table.find("container        "), 0u) << table;
   EXPECT_NE(table.find("\ndefault:/grave/once"), std::string::npos) << table;
@@ -104,7 +106,8 @@ TEST_F(Removed, TheLastThousandAndTwentyFourStay) {
   auto all = json({"stat", "--removed"});
   ASSERT_EQ(all.size(), std::size_t{CTN_TOMBS});
   for (int i = 0; i < CTN_TOMBS; i++)
-    EXPECT_EQ(all[static_cast<std::size_t>(i)]["container"], "default:/many/" + std::to_string(i + 10));
+    EXPECT_EQ(all[static_cast<std::size_t>(i)]["container"],
+              "default:/many/" + std::to_string(i + 10));
 }
 
 /* A path that is too long for a tombstone keeps its end; one that a failed command made has none. */
@@ -129,10 +132,12 @@ TEST_F(Removed, AParentsFiguresNeverDropBecauseAChildWent) {
   burn("default:/p/c/d");
   auto figures = [&] {
     std::vector<std::uint64_t> all;
-    for (const char* one : {"cpuacct.total", "numtasks.peak", "numtasks.events", "numtasks.rate_events"})
+    for (const char* one :
+         {"cpuacct.total", "numtasks.peak", "numtasks.events", "numtasks.rate_events"})
       all.push_back(number("default:/p", one));
     if (find_attribute(state(), slot("default:/p"), "numfiles.maxheld"))
-      for (const char* one : {"numfiles.maxheld", "numfiles.events"}) all.push_back(number("default:/p", one));
+      for (const char* one : {"numfiles.maxheld", "numfiles.events"})
+        all.push_back(number("default:/p", one));
     return all;
   };
   EXPECT_TRUE(eventually([&] {

@@ -31,7 +31,8 @@ TEST_F(RunEnd, SignalsToRunReachTheCommand) {
 
 TEST_F(RunEnd, ASignalThatEndsTheCommandIsTheStatus) {
   for (int signal : kPassed) {
-    Piped run({ctnbpf_path(), "run", "--name", "sig", "sh", "-c", "ulimit -c 0; echo ready; exec sleep 1000"});
+    Piped run({ctnbpf_path(), "run", "--name", "sig", "sh", "-c",
+               "ulimit -c 0; echo ready; exec sleep 1000"});
     EXPECT_EQ(run.line(), "ready");
     run.signal(signal);
     EXPECT_EQ(run.wait(), 128 + signal);
@@ -51,15 +52,18 @@ TEST_F(RunEnd, CommandInheritsSignalState) {
 }
 
 TEST_F(RunEnd, WorksWithSigchldIgnored) {
-  Piped run({ctnbpf_path(), "run", "--name", "x", "sh", "-c", "exit 6"}, [] { ::signal(SIGCHLD, SIG_IGN); });
+  Piped run({ctnbpf_path(), "run", "--name", "x", "sh", "-c", "exit 6"},
+            [] { ::signal(SIGCHLD, SIG_IGN); });
   EXPECT_EQ(run.wait(), 6);
   EXPECT_FALSE(exists("default:/x"));
 }
 
 TEST_F(RunEnd, TasksLeftBehindKeepTheContainerLingering) {
-  Output result = ctnbpf({"run", "--name", "left", "sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $!"});
+  Output result =
+      ctnbpf({"run", "--name", "left", "sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $!"});
   EXPECT_EQ(result.code, 0);
-  EXPECT_EQ(result.err, "ctnbpf: default:/left still has 1 task: it lingers with its limits until they end\n");
+  EXPECT_EQ(result.err,
+            "ctnbpf: default:/left still has 1 task: it lingers with its limits until they end\n");
   EXPECT_FALSE(exists("default:/left"));
   EXPECT_TRUE(out({"tree", "--lingering"}).starts_with("default:/left   1 live, "));
   ::kill(std::stoi(result.out), SIGKILL);
@@ -106,7 +110,9 @@ TEST_F(RunEnd, KilledRunLeavesItsLimitUntilTheTasksAreGone) {
   auto problems = nlohmann::json::parse(ctnbpf({"--json", "fsck"}).out);
   EXPECT_EQ(problems["problems"].size(), 1u);
   std::string repaired = out({"fsck", "--repair"});
-  EXPECT_NE(repaired.find("removed default:/dead, left behind by a `run` that died\n"), std::string::npos) << repaired;
+  EXPECT_NE(repaired.find("removed default:/dead, left behind by a `run` that died\n"),
+            std::string::npos)
+      << repaired;
   EXPECT_FALSE(exists("default:/dead"));
   EXPECT_EQ(out({"fsck"}), "clean\n");
 }
@@ -128,7 +134,8 @@ TEST_F(RunEnd, BrokenPipeDoesNotStopTheCleaningUp) {
   std::array<int, 2> broken = {};
   ASSERT_EQ(::pipe(broken.data()), 0);
   ::close(broken[0]);
-  Piped run({ctnbpf_path(), "run", "--name", "pipe", "--stat", "sh", "-c", "exit 3"}, [&] { ::dup2(broken[1], 2); });
+  Piped run({ctnbpf_path(), "run", "--name", "pipe", "--stat", "sh", "-c", "exit 3"},
+            [&] { ::dup2(broken[1], 2); });
   EXPECT_EQ(run.wait(), 3);
   ::close(broken[1]);
   EXPECT_FALSE(exists("default:/pipe"));

@@ -46,7 +46,8 @@ TEST_F(Run, OwnFailureIs125AndRunsNothing) {
   fails_json({"run", "-c", "default:/nosuch", "echo", "ran"}, 125, "ENOENT");
   create("default:/taken");
   fails({"run", "--name", "taken", "echo", "ran"}, 125, {"default:/taken exists already"});
-  fails({"run", "-p", "-c", "default:/x/y", "-s", "nosuch=1", "echo", "ran"}, 125, {"unknown attribute"});
+  fails({"run", "-p", "-c", "default:/x/y", "-s", "nosuch=1", "echo", "ran"}, 125,
+        {"unknown attribute"});
   EXPECT_FALSE(exists("default:/x")); /* what -p made is gone again */
 }
 
@@ -58,7 +59,8 @@ TEST_F(Run, UsageErrorsAre2) {
 }
 
 TEST_F(Run, OptionsAfterTheCommandAreTheCommands) {
-  EXPECT_EQ(out({"run", "echo", "-c", "--json", "--", "-h", "[a,b]", "%%"}), "-c --json -- -h [a,b] %%\n");
+  EXPECT_EQ(out({"run", "echo", "-c", "--json", "--", "-h", "[a,b]", "%%"}),
+            "-c --json -- -h [a,b] %%\n");
   EXPECT_EQ(out({"run", "--", "echo", "--", "x"}), "-- x\n");
   EXPECT_EQ(out({"run", "--name=n", "-s", "notify_on_release=1", "echo", "--keep"}), "--keep\n");
   EXPECT_FALSE(exists("default:/n"));
@@ -83,7 +85,8 @@ TEST_F(Run, KeepsTheContainerWithKeep) {
 TEST_F(Run, NamedContainersOfSeveralHierarchies) {
   out({"hierarchy", "create", "groups"});
   create("default:/a");
-  EXPECT_EQ(run(where({"-c", "numtasks:/a", "-c", "groups:/team/x", "-p"})).out, bound() + ":/a\ngroups:/team/x\n");
+  EXPECT_EQ(run(where({"-c", "numtasks:/a", "-c", "groups:/team/x", "-p"})).out,
+            bound() + ":/a\ngroups:/team/x\n");
   EXPECT_TRUE(exists("default:/a")); /* not ours to remove */
   EXPECT_TRUE(exists("groups:/team/x"));
   EXPECT_EQ(run(where({"-c", "groups:/"})).out, bound() + ":/\ngroups:/\n");
@@ -109,8 +112,10 @@ TEST_F(Run, LimitRefusesWithEagainInside) {
 TEST_F(Run, StatIsOneLine) {
   Output limited = run({"--best-effort", "--numtasks", "64", "--stat", "sh", "-c", "true; true"});
   EXPECT_TRUE(std::regex_match(
-      limited.err, std::regex("ctnbpf: /run-[0-9]+  wall [0-9]+\\.[0-9]{2} s  cpu [0-9]+\\.[0-9]{2} s "
-                              "\\(user [0-9]+\\.[0-9] sys [0-9]+\\.[0-9]\\)  tasks peak [1-3] of 64, 0 refused(  files peak [0-9]+, 0 refused)?\n")))
+      limited.err,
+      std::regex(
+          "ctnbpf: /run-[0-9]+  wall [0-9]+\\.[0-9]{2} s  cpu [0-9]+\\.[0-9]{2} s "
+          "\\(user [0-9]+\\.[0-9] sys [0-9]+\\.[0-9]\\)  tasks peak [1-3] of 64, 0 refused(  files peak [0-9]+, 0 refused)?\n")))
       << limited.err;
   Output plain = run({"--name", "plain", "--stat", "sh", "-c", "echo out; exit 3"});
   EXPECT_EQ(plain.code, 3);
@@ -120,8 +125,14 @@ TEST_F(Run, StatIsOneLine) {
 }
 
 TEST_F(Run, TwoAtOnce) {
-  std::vector<std::string> command{ctnbpf_path(), "run", "--best-effort", "--numtasks", "7",
-                                   "sh",          "-c",  "echo ready; read x; exit 4"};
+  std::vector<std::string> command{ctnbpf_path(),
+                                   "run",
+                                   "--best-effort",
+                                   "--numtasks",
+                                   "7",
+                                   "sh",
+                                   "-c",
+                                   "echo ready; read x; exit 4"};
   Piped one(command);
   Piped two(command);
   EXPECT_EQ(one.line(), "ready");
@@ -137,8 +148,8 @@ TEST_F(Run, TwoAtOnce) {
 
 /* A nested run counts in its own container only: containers of one hierarchy do not nest by runs. */
 TEST_F(Run, InsideAnotherRun) {
-  EXPECT_EQ(out({"run", "--name", "outer", ctnbpf_path(), "run", "--name", "inner", "sh", "-c", "exec \"$0\" where $$",
-                 ctnbpf_path()}),
+  EXPECT_EQ(out({"run", "--name", "outer", ctnbpf_path(), "run", "--name", "inner", "sh", "-c",
+                 "exec \"$0\" where $$", ctnbpf_path()}),
             bound() + ":/inner\n");
 }
 

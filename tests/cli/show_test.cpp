@@ -23,17 +23,20 @@ TEST_F(Show, TreeIsDrawnWithBoxes) {
   limit("default:/build", "64");
   limit("default:/build/42", "32");
   Background task = sleeper("default:/build/41");
-  EXPECT_EQ(out({"tree"}),
-            "default (" + bound() + ")\n"
-            "└─ build            tasks 1/64\n"
-            "   ├─ 41            tasks 1\n"
-            "   └─ 42            tasks 0/32\n"
-            "      └─ deep       tasks 0\n");
-  EXPECT_EQ(out({"tree", "--depth", "1"}), "default (" + bound() + ")\n└─ build            tasks 1/64\n");
+  EXPECT_EQ(out({"tree"}), "default (" + bound() +
+                               ")\n"
+                               "└─ build            tasks 1/64\n"
+                               "   ├─ 41            tasks 1\n"
+                               "   └─ 42            tasks 0/32\n"
+                               "      └─ deep       tasks 0\n");
+  EXPECT_EQ(out({"tree", "--depth", "1"}),
+            "default (" + bound() + ")\n└─ build            tasks 1/64\n");
   EXPECT_EQ(out({"tree", "--depth=0"}), "default (" + bound() + ")\n");
-  EXPECT_EQ(out({"tree", "numtasks:/build/42"}),
-            "default:/build/42 (" + bound() + ")   tasks 0/32\n"
-            "└─ deep" + std::string(21 + bound().size() - 5, ' ') + "tasks 0\n");
+  EXPECT_EQ(out({"tree", "numtasks:/build/42"}), "default:/build/42 (" + bound() +
+                                                     ")   tasks 0/32\n"
+                                                     "└─ deep" +
+                                                     std::string(21 + bound().size() - 5, ' ') +
+                                                     "tasks 0\n");
   EXPECT_EQ(out({"tree", "-a", "--depth", "1"}),
             "default (" + bound() + ")\n└─ build            tasks 1/64 (peak 1, 0 refused)\n");
   fails({"tree", "default:/nosuch"}, 1, {"no container default:/nosuch"});
@@ -51,24 +54,30 @@ TEST_F(Show, TreeShowsTasksAndEveryHierarchy) {
   std::FILE* file = std::fopen("/proc/self/comm", "r");
   ASSERT_TRUE(file != nullptr && std::fscanf(file, "%31s", comm) == 1);
   std::fclose(file);
-  EXPECT_EQ(out({"tree", "-t"}),
-            "default (" + bound() + ")\n"
-            "└─ x                tasks 1\n"
-            "   ├─ " + std::to_string(task.pid()) + " " + comm + "\n"
-            "   └─ y             tasks 0\n"
-            "groups\n"
-            "└─ a                tasks 1\n"
-            "   └─ " + std::to_string(other.pid()) + " " + comm + "\n");
+  EXPECT_EQ(out({"tree", "-t"}), "default (" + bound() +
+                                     ")\n"
+                                     "└─ x                tasks 1\n"
+                                     "   ├─ " +
+                                     std::to_string(task.pid()) + " " + comm +
+                                     "\n"
+                                     "   └─ y             tasks 0\n"
+                                     "groups\n"
+                                     "└─ a                tasks 1\n"
+                                     "   └─ " +
+                                     std::to_string(other.pid()) + " " + comm + "\n");
 }
 
 /* Names are data: a terminal never gets their control characters, nor half of a character. */
 TEST_F(Show, NamesAreNeverRaw) {
   create("default:/bad\xff");
-  create("default:/gr\xc3\xbc\xc3\x9f" "e-und-noch-mehr");
-  EXPECT_EQ(out({"tree"}),
-            "default (" + bound() + ")\n"
-            "├─ bad\\xff               tasks 0\n"
-            "└─ gr\xc3\xbc\xc3\x9f" "e-und-noch-mehr   tasks 0\n");
+  create(
+      "default:/gr\xc3\xbc\xc3\x9f"
+      "e-und-noch-mehr");
+  EXPECT_EQ(out({"tree"}), "default (" + bound() +
+                               ")\n"
+                               "├─ bad\\xff               tasks 0\n"
+                               "└─ gr\xc3\xbc\xc3\x9f"
+                               "e-und-noch-mehr   tasks 0\n");
   EXPECT_EQ(json({"tree"})[0]["children"].size(), 2u); /* valid JSON all the same */
 }
 
@@ -83,7 +92,8 @@ TEST_F(Show, TreeJson) {
   auto a = all[0]["children"][0];
   EXPECT_EQ(a["container"], "default:/a");
   EXPECT_EQ(a["live_tasks"], 0);
-  EXPECT_EQ(a["numtasks"], nlohmann::json({{"current", 1}, {"peak", 1}, {"limit", 5}, {"refused", 0}}));
+  EXPECT_EQ(a["numtasks"],
+            nlohmann::json({{"current", 1}, {"peak", 1}, {"limit", 5}, {"refused", 0}}));
   EXPECT_EQ(a["children"][0]["numtasks"]["limit"], "max");
   EXPECT_EQ(a["children"][0]["live_tasks"], 1);
   EXPECT_EQ(json({"tree", "--depth", "0"})[0]["children"].size(), 0u);
@@ -103,8 +113,11 @@ TEST_F(Show, StatIsAligned) {
             "default:/a/longer-name,1,1,max,0\n"
             "default:/a,1,1,4194304,0\n");
   auto rows = json({"stat", "default:/a"});
-  EXPECT_EQ(rows, nlohmann::json({{{"container", "default:/a"},
-                                   {"numtasks", {{"current", 1}, {"peak", 1}, {"limit", 4194304}, {"refused", 0}}}}}));
+  EXPECT_EQ(
+      rows,
+      nlohmann::json(
+          {{{"container", "default:/a"},
+            {"numtasks", {{"current", 1}, {"peak", 1}, {"limit", 4194304}, {"refused", 0}}}}}));
   EXPECT_EQ(nlohmann::json::parse(out({"stat", "default:/a", "--format=json"})), rows);
   fails({"stat", "default:/nosuch"}, 1, {"no container default:/nosuch"});
   fails({"stat", "--format", "xml"}, 2, {"--format"});
@@ -122,7 +135,8 @@ TEST_F(Show, StatOfEverything) {
   EXPECT_EQ(rows[2], nlohmann::json({{"container", "groups:/"}}));
   std::string csv = out({"stat", "--format", "csv"});
   EXPECT_NE(csv.find("\n\"default:/a,b\",0,0,max,0\ngroups:/,,,,\n"), std::string::npos) << csv;
-  EXPECT_NE(out({"stat"}).find("groups:/          -     -      -        -\n"), std::string::npos) << out({"stat"});
+  EXPECT_NE(out({"stat"}).find("groups:/          -     -      -        -\n"), std::string::npos)
+      << out({"stat"});
 }
 
 }  // namespace

@@ -38,8 +38,9 @@ TEST_F(Task, AttachReportsEachFailureAndDoesTheRest) {
   std::string gone = gone_pid();
   Output attached = ctnbpf({"attach", "default:/a", gone, pid_of(task), "x"});
   EXPECT_EQ(attached.code, 1);
-  EXPECT_EQ(attached.err, "ctnbpf: no process " + gone +
-                              ": it is gone or exiting\nctnbpf: 'x' is not a pid: give a positive number\n");
+  EXPECT_EQ(attached.err,
+            "ctnbpf: no process " + gone +
+                ": it is gone or exiting\nctnbpf: 'x' is not a pid: give a positive number\n");
   EXPECT_EQ(out({"ps", "default:/a"}), pid_of(task) + "\n");
   fails_json({"attach", "default:/a", gone}, 1, "ESRCH");
   for (const char* bad : {"-1", "0", "1x", "99999999999999999999"})
@@ -69,8 +70,8 @@ TEST_F(Task, PsListsAscendingAndRecursive) {
 
 TEST_F(Task, PsJsonSaysCommUidAndState) {
   create("default:/a");
-  Piped stopped({ctnbpf_path(), "run", "-c", "default:/a", "setpriv", "--reuid=65534", "--clear-groups", "sh", "-c",
-                 "echo $$; kill -STOP $$"});
+  Piped stopped({ctnbpf_path(), "run", "-c", "default:/a", "setpriv", "--reuid=65534",
+                 "--clear-groups", "sh", "-c", "echo $$; kill -STOP $$"});
   pid_t pid = std::stoi(stopped.line());
   nlohmann::json list;
   EXPECT_TRUE(eventually([&] {
@@ -114,7 +115,8 @@ TEST_F(Task, ThreadsMoveTogetherOrAlone) {
   ASSERT_EQ(::read(ids[0], &tid, sizeof(tid)), static_cast<ssize_t>(sizeof(tid)));
   out({"attach", "default:/all", pid_of(threaded)});
   EXPECT_EQ(out({"ps", "default:/all"}), pid_of(threaded) + "\n");
-  EXPECT_EQ(out({"ps", "--threads", "default:/all"}), pid_of(threaded) + "\n" + std::to_string(tid) + "\n");
+  EXPECT_EQ(out({"ps", "--threads", "default:/all"}),
+            pid_of(threaded) + "\n" + std::to_string(tid) + "\n");
   out({"attach", "--thread", "default:/one", std::to_string(tid)});
   EXPECT_EQ(out({"ps", "--threads", "default:/one"}), std::to_string(tid) + "\n");
   EXPECT_EQ(out({"where", std::to_string(tid)}), bound() + ":/one\n");
@@ -132,9 +134,14 @@ TEST_F(Task, WhereHasALineForEachHierarchy) {
   create("groups:/team/a\\b");
   Background task = sleeper("groups:/team/a\\b");
   EXPECT_EQ(out({"where", pid_of(task)}), bound() + ":/\ngroups:/team/a\\\\b\n");
-  EXPECT_EQ(json({"where", pid_of(task)}),
-            nlohmann::json({{{"hierarchy", "default"}, {"subsystems", bound()}, {"path", "/"}, {"removed", false}},
-                            {{"hierarchy", "groups"}, {"subsystems", ""}, {"path", "/team/a\\b"}, {"removed", false}}}));
+  EXPECT_EQ(
+      json({"where", pid_of(task)}),
+      nlohmann::json(
+          {{{"hierarchy", "default"}, {"subsystems", bound()}, {"path", "/"}, {"removed", false}},
+           {{"hierarchy", "groups"},
+            {"subsystems", ""},
+            {"path", "/team/a\\b"},
+            {"removed", false}}}));
   std::string gone = gone_pid();
   fails({"where", gone}, 1, {"no process or thread " + gone});
   fails_json({"where", gone}, 1, "ESRCH");

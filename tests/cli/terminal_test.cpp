@@ -24,10 +24,11 @@ TEST_F(Terminal, CtrlCEndsTheCommand) {
 TEST_F(Terminal, CtrlCInterruptsTheCommandOnce) {
   /* A signal just before a read blocks would wait for its end, so the script waits in select; and the
    * terminal drops what is printed while it handles Ctrl-C, if not told otherwise. */
-  Pty terminal({ctnbpf_path(), "run", "perl", "-e",
-                "system 'stty noflsh'; $| = 1; $SIG{INT} = sub { print 'int=', ++$n, qq(\\n) }; print qq(ready\\n); "
-                "for (;;) { vec($in = '', 0, 1) = 1; next if select($in, undef, undef, 0.1) < 1; "
-                "last if <STDIN> =~ /end/ } print qq(total=$n\\n); exit 7"});
+  Pty terminal(
+      {ctnbpf_path(), "run", "perl", "-e",
+       "system 'stty noflsh'; $| = 1; $SIG{INT} = sub { print 'int=', ++$n, qq(\\n) }; print qq(ready\\n); "
+       "for (;;) { vec($in = '', 0, 1) = 1; next if select($in, undef, undef, 0.1) < 1; "
+       "last if <STDIN> =~ /end/ } print qq(total=$n\\n); exit 7"});
   ASSERT_TRUE(terminal.shows("ready"));
   for (int i = 1; i <= 5; i++) { /* two signals at a time may become one: several times hardly */
     terminal.type(kCtrlC);
@@ -57,8 +58,9 @@ TEST_F(Terminal, CtrlZStopsAndFgContinues) {
  * `run` on: the command gets that one twice. */
 TEST_F(Terminal, SigcontContinuesInTheBackground) {
   Pty terminal(shell_on_terminal());
-  ASSERT_TRUE(terminal.says(run("perl -e '$SIG{USR1} = sub { exit 5 }; $| = 1; print \"rea\" . \"dy\"; sleep 9 while 1'"),
-                            "ready"));
+  ASSERT_TRUE(terminal.says(
+      run("perl -e '$SIG{USR1} = sub { exit 5 }; $| = 1; print \"rea\" . \"dy\"; sleep 9 while 1'"),
+      "ready"));
   terminal.type(kCtrlZ);
   ASSERT_TRUE(terminal.shows("Stopped"));
   ASSERT_TRUE(terminal.says("bg", "&"));
@@ -94,7 +96,8 @@ TEST_F(Terminal, AnInteractiveShellWorksInIt) {
 
 /* A shell that took the terminal for a group of its own and was killed cannot give it back. */
 TEST_F(Terminal, IsTakenBackFromAKilledShell) {
-  Pty terminal({"sh", "-c", "\"$0\" run bash --norc -i; echo code=$?; read x; echo read=$x", ctnbpf_path()});
+  Pty terminal(
+      {"sh", "-c", "\"$0\" run bash --norc -i; echo code=$?; read x; echo read=$x", ctnbpf_path()});
   ASSERT_TRUE(terminal.shows("$ "));
   terminal.type("kill -9 $$\n");
   ASSERT_TRUE(terminal.shows("code=137"));

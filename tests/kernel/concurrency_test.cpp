@@ -26,7 +26,8 @@ std::string pick(Random& random, std::initializer_list<const char*> from) {
 /* Some container that may be there, and the parent of one that may be made. */
 std::string some_path(Random& random) {
   std::string path = "default:/" + pick(random, {"a", "b", "c"});
-  for (int depth = static_cast<int>(random() % 3); depth > 0; depth--) path += "/" + pick(random, {"a", "b", "c"});
+  for (int depth = static_cast<int>(random() % 3); depth > 0; depth--)
+    path += "/" + pick(random, {"a", "b", "c"});
   return path;
 }
 
@@ -58,7 +59,9 @@ std::pair<Result<void>, Allowed> one_change(const Pins& pins, Random& random, pi
   if (what < 75) return {tree::rename(*writer, *slot, pick(random, {"a", "b", "c"})), {EEXIST}};
   if (what < 85) {
     std::string value = std::to_string(random() % 1000 + 100);
-    return {set_attributes(*writer, *slot, {"numtasks.limit=" + value, "notify_on_release=1"}, true), {}};
+    return {
+        set_attributes(*writer, *slot, {"numtasks.limit=" + value, "notify_on_release=1"}, true),
+        {}};
   }
   auto moved = attach(*writer, *slot, task, false);
   return {moved ? Result<void>() : moved.error(), {ESRCH}};
@@ -72,7 +75,8 @@ int write_for(const Pins& pins, unsigned seed, time_t end) {
   for (int i = 0; i < kFewest || ::time(nullptr) < end; i++) {
     auto [result, allowed] = one_change(pins, random, own.pids()[0]);
     if (!result && !allowed.contains(result.error().code)) {
-      std::fprintf(stderr, "writer: error %d: %s\n", result.error().code, result.error().what.c_str());
+      std::fprintf(stderr, "writer: error %d: %s\n", result.error().code,
+                   result.error().what.c_str());
       return 1;
     }
     fork_and_reap(1L);
@@ -118,7 +122,8 @@ TEST_F(Concurrency, EightWritersAndEightReaders) {
     all.emplace_back([&, i] { return write_for(pins(), i + 1, end); });
     all.emplace_back([&] { return read_for(pins(), end); });
   }
-  for (std::size_t i = 0; i < all.size(); i++) EXPECT_EQ(all[i].wait(), 0) << (i % 2 == 0 ? "writer" : "reader");
+  for (std::size_t i = 0; i < all.size(); i++)
+    EXPECT_EQ(all[i].wait(), 0) << (i % 2 == 0 ? "writer" : "reader");
   EXPECT_GT(load(state().core().tombs), 0u);
 }
 

@@ -299,7 +299,8 @@ TEST_F(Cpuacct, RootHasTheRestAndIdleTimeIsNobodys) {
   std::uint64_t last_task = task.used();
   Moment last = look();
   ::kill(outside.pid(), SIGSTOP);
-  auto passed = static_cast<std::uint64_t>((last.after - first.before) / std::chrono::nanoseconds(1));
+  auto passed =
+      static_cast<std::uint64_t>((last.after - first.before) / std::chrono::nanoseconds(1));
   auto cpus = static_cast<std::uint64_t>(::sysconf(_SC_NPROCESSORS_ONLN));
   std::uint64_t machine = last.machine - first.machine;
   fmt::print("in {} ns of {} CPUs the machine used {} ns, the container {} ns, the root {} ns\n",

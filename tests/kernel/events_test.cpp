@@ -46,7 +46,8 @@ class EventTest : public KernelTest {
     return sum;
   }
 
-  Result<KillResult> kill_in(const std::string& address, int signal, bool recursive, int timeout_ms) {
+  Result<KillResult> kill_in(const std::string& address, int signal, bool recursive,
+                             int timeout_ms) {
     CTN_ASSIGN(Writer writer, Writer::open(pins()));
     CTN_ASSIGN(Slot at, tree::find(writer, address));
     return kill_tasks(writer, at, signal, recursive, timeout_ms);
@@ -133,7 +134,8 @@ TEST_F(Release, ARemovedContainerTellsWhenNothingHoldsItAnyMore) {
   auto refused = remove("default:/a", false);
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().code, EBUSY);
-  EXPECT_NE(refused.error().what.find("has 1 live task"), std::string::npos) << refused.error().what;
+  EXPECT_NE(refused.error().what.find("has 1 live task"), std::string::npos)
+      << refused.error().what;
   ASSERT_TRUE(remove("default:/a", true).has_value());
   EXPECT_FALSE(exists("default:/a"));
   create("default:/a"); /* its name is free again */
@@ -153,7 +155,8 @@ TEST_F(Events, ARefusedForkNamesTheForkerAndTheAncestorThatRefused) {
   create("default:/a", {"numtasks.limit=1"});
   create("default:/a/b");
   EventReader reader = listen();
-  Background task = start_in("default:/a/b", [] { return ::fork() < 0 && errno == EAGAIN ? 0 : 1; });
+  Background task =
+      start_in("default:/a/b", [] { return ::fork() < 0 && errno == EAGAIN ? 0 : 1; });
   auto forker = static_cast<std::uint32_t>(task.pid());
   EXPECT_EQ(task.wait(), 0);
   auto event = wait_for(reader, CTN_EVENT_FORK_REFUSED);
@@ -187,7 +190,8 @@ TEST_F(Events, EveryReaderSeesAllOrIsToldHowManyItMissed) {
   }
   EXPECT_EQ(one.take_lost(), 0u);
   int seen = count(other, CTN_EVENT_RELEASED);
-  EXPECT_EQ(static_cast<std::uint64_t>(seen) + other.take_lost(), static_cast<std::uint64_t>(kMany));
+  EXPECT_EQ(static_cast<std::uint64_t>(seen) + other.take_lost(),
+            static_cast<std::uint64_t>(kMany));
   EXPECT_GT(seen, CTN_EVENT_LOG / 2);
 }
 
@@ -339,7 +343,8 @@ TEST_F(AttachTree, TakesAllDescendantsAgainstForksAndOrphans) {
         if (::fork() != 0) continue;
         State now = state();
         /* The attach has begun; or it was over before this ran again. */
-        while (load(now.core().tree_watch) == 0 && live_tasks(now.nodes()[target]) == 0) ::sched_yield();
+        while (load(now.core().tree_watch) == 0 && live_tasks(now.nodes()[target]) == 0)
+          ::sched_yield();
         for (int line = 0; line < 40; line++) {
           if (::fork() == 0) {
             if (::fork() != 0) ::_exit(0);
@@ -356,7 +361,8 @@ TEST_F(AttachTree, TakesAllDescendantsAgainstForksAndOrphans) {
       auto tasks = walk_tasks(pins());
       std::vector<ctn_walk_task> out;
       for (const ctn_walk_task& task : *tasks)
-        if (::getpgid(static_cast<pid_t>(task.tgid)) == top.pid() && !has_exited(task)) out.push_back(task);
+        if (::getpgid(static_cast<pid_t>(task.tgid)) == top.pid() && !has_exited(task))
+          out.push_back(task);
       return out;
     };
     ASSERT_TRUE(eventually([&] { return group().size() == 4; }));
@@ -372,10 +378,12 @@ TEST_F(AttachTree, TakesAllDescendantsAgainstForksAndOrphans) {
     /* Who is exiting is where it was until it is gone; who escaped would stay outside. */
     EXPECT_TRUE(eventually([&] {
       auto all = group();
-      return all.size() == 4 + 3 * 40 && std::all_of(all.begin(), all.end(), [&](const ctn_walk_task& task) {
+      return all.size() == 4 + 3 * 40 &&
+             std::all_of(all.begin(), all.end(), [&](const ctn_walk_task& task) {
                return container_of(task, 0) == slot("default:/b");
              });
-    })) << "round " << round << ": " << group().size();
+    })) << "round "
+        << round << ": " << group().size();
     ::kill(-top.pid(), SIGKILL);
     ASSERT_TRUE(eventually([&] { return number("default:/b", "tasks") == 0; }));
   }
@@ -391,8 +399,8 @@ TEST_F(AttachTree, NobodyElse) {
   ASSERT_TRUE(eventually([&] {
     auto tasks = walk_tasks(pins());
     return tasks && std::count_if(tasks->begin(), tasks->end(), [&](const ctn_walk_task& task) {
-             return task.ppid == static_cast<std::uint32_t>(top.pid());
-           }) == 2;
+                      return task.ppid == static_cast<std::uint32_t>(top.pid());
+                    }) == 2;
   }));
   {
     auto writer = Writer::open(pins());

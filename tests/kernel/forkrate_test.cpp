@@ -13,7 +13,8 @@ namespace {
 std::uint64_t now_ns() {
   timespec now = {};
   ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
+         static_cast<std::uint64_t>(now.tv_nsec);
 }
 
 struct Fork {
@@ -24,7 +25,8 @@ struct Fork {
 /* Forks for `seconds` as fast as it can; those that were let in. */
 std::vector<Fork> fork_for(int seconds) {
   std::vector<Fork> log;
-  for (std::uint64_t end = now_ns() + static_cast<std::uint64_t>(seconds) * 1'000'000'000; now_ns() < end;) {
+  for (std::uint64_t end = now_ns() + static_cast<std::uint64_t>(seconds) * 1'000'000'000;
+       now_ns() < end;) {
     std::uint64_t before = now_ns();
     pid_t pid = ::fork();
     if (pid == 0) ::_exit(0);
@@ -167,17 +169,20 @@ TEST_F(ForkRate, ADeepTreeLooksAtEveryLevel) {
   std::string path = "default:";
   for (int depth = 1; depth <= 200; depth++) {
     path += "/d";
-    create(path, depth % 50 == 1 ? std::vector<std::string>{"numtasks.forkrate=" + std::to_string(200 / depth + 2) + "/60"}
+    create(path, depth % 50 == 1 ? std::vector<std::string>{"numtasks.forkrate=" +
+                                                            std::to_string(200 / depth + 2) + "/60"}
                                  : std::vector<std::string>{});
   }
-  EXPECT_EQ(start_in(path, [] { return fork_and_reap(10L) == 7 ? 0 : 1; }).wait(), 0) << "3 at depth 151";
+  EXPECT_EQ(start_in(path, [] { return fork_and_reap(10L) == 7 ? 0 : 1; }).wait(), 0)
+      << "3 at depth 151";
 }
 
 TEST_F(ForkRate, SeveralForkersAtOnceStayWithinIt) {
   create("default:/a", {"numtasks.forkrate=40/60"});
   std::vector<Background> forkers;
   for (int i = 0; i < 4; i++)
-    forkers.push_back(start_in("default:/a", [] { return static_cast<int>(200 - fork_and_reap(200L)); }));
+    forkers.push_back(
+        start_in("default:/a", [] { return static_cast<int>(200 - fork_and_reap(200L)); }));
   int let_in = 0;
   for (Background& one : forkers) let_in += one.wait();
   if (level() == CTN_LEVEL_STRICT) {

@@ -162,7 +162,9 @@ TEST_F(Fsck, FindsAndMendsWhatNumtasksDerives) {
   set("default:/a/c", {"numtasks.shares=min_shares=50"});
   Slot c = slot("default:/a/c");
   expect_mended(
-      [&](Writer& writer) { records<numtasks_state>(writer, "numtasks")[c].share += CTN_ONE_SHARE; },
+      [&](Writer& writer) {
+        records<numtasks_state>(writer, "numtasks")[c].share += CTN_ONE_SHARE;
+      },
       {"default:/a/c: its shares count 2 tasks of "});
   expect_mended(
       [&](Writer& writer) { records<numtasks_state>(writer, "numtasks")[0].changing = 1; },

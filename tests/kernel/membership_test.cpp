@@ -257,7 +257,8 @@ TEST_F(Membership, AttachAgainstAStormOfThreads) {
   for (int i = 0; i < 20; i++) attach_pid(i % 2 == 0 ? "default:/b" : "default:/a", process.pid());
   attach_pid("default:/b", process.pid());
   EXPECT_TRUE(eventually([&] { return number("default:/a", "tasks") == 0; }));
-  EXPECT_TRUE(eventually([&] { return members("default:/a").empty(); })); /* but for who is exiting */
+  EXPECT_TRUE(
+      eventually([&] { return members("default:/a").empty(); })); /* but for who is exiting */
 }
 
 TEST_F(Membership, AContainerWithoutHooksCostsNothing) {

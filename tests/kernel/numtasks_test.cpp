@@ -174,7 +174,8 @@ TEST_F(NumtasksLimit, ADeepTreeChargesEveryLevel) {
   std::string path = "default:";
   for (int depth = 1; depth <= 200; depth++) {
     path += "/d";
-    create(path, depth == 1 ? std::vector<std::string>{"numtasks.limit=3"} : std::vector<std::string>{});
+    create(path,
+           depth == 1 ? std::vector<std::string>{"numtasks.limit=3"} : std::vector<std::string>{});
   }
   Background child = start_in(path, [] {
     Sleepers some(10);
@@ -305,12 +306,16 @@ TEST_F(NumtasksLimit, WithinLimitsRefusesAndChangesNothing) {
   auto refused = attach_tree(*writer, to, family.pid(), Limits::kWithin);
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().code, EAGAIN);
-  EXPECT_NE(refused.error().what.find("3 tasks would exceed numtasks.limit of default:/a"), std::string::npos)
+  EXPECT_NE(refused.error().what.find("3 tasks would exceed numtasks.limit of default:/a"),
+            std::string::npos)
       << refused.error().what;
   EXPECT_EQ(number("default:/a", "numtasks.current"), 1u);
-  EXPECT_TRUE(attach(*writer, to, family.pid(), false, Limits::kWithin).has_value()) << "one alone has room";
+  EXPECT_TRUE(attach(*writer, to, family.pid(), false, Limits::kWithin).has_value())
+      << "one alone has room";
   /* From below the limit to below it: no more than before, so never refused. */
-  ASSERT_TRUE(set_attributes(*writer, *tree::find(*writer, "default:/a"), {"numtasks.limit=1"}, false).has_value());
+  ASSERT_TRUE(
+      set_attributes(*writer, *tree::find(*writer, "default:/a"), {"numtasks.limit=1"}, false)
+          .has_value());
   EXPECT_TRUE(attach(*writer, to, one.pid(), false, Limits::kWithin).has_value());
   EXPECT_EQ(number("default:/a/c", "numtasks.current"), 2u);
   family.signal(SIGKILL);
@@ -326,7 +331,8 @@ TEST_F(Numtasks, StatsSayItAll) {
   auto text = stats->attribute->read(now, slot("default:/a"));
   ASSERT_TRUE(text.has_value());
   if (level() >= CTN_LEVEL_FALLBACK) {
-    EXPECT_EQ(to_string(*text), "current=0,peak=2,successes=3,failures=0,rate_failures=0,borrowed=0");
+    EXPECT_EQ(to_string(*text),
+              "current=0,peak=2,successes=3,failures=0,rate_failures=0,borrowed=0");
   }
 }
 

@@ -25,7 +25,8 @@ class Allocator {
     EXPECT_EQ(::pipe(answer_.data()), 0);
     child_.emplace([this] {
       for (char go = 0; ::read(ask_[0], &go, 1) == 1;) {
-        void* at = ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        void* at =
+            ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         ::madvise(at, kBytes, MADV_NOHUGEPAGE);
         std::memset(at, 1, kBytes);
         if (::write(answer_[1], &at, sizeof(at)) != sizeof(at)) return 1;
@@ -54,7 +55,8 @@ class Allocator {
       std::istringstream words(line);
       std::string out;
       for (std::string word; words >> word;)
-        if (word.size() > 2 && word[0] == 'N' && std::isdigit(word[1]) != 0) out += (out.empty() ? "" : " ") + word;
+        if (word.size() > 2 && word[0] == 'N' && std::isdigit(word[1]) != 0)
+          out += (out.empty() ? "" : " ") + word;
       return out;
     }
     return "no mapping";
@@ -109,10 +111,11 @@ TEST_P(Memset, PagesStay) {
 /* New memory comes from the set: for what `run` starts, and by groups for whoever is attached. */
 TEST_P(Memset, NewMemoryComesFromTheSet) {
   for (int node : {0, 1}) {
-    auto run = ctnbpf({"run", "--mems", std::to_string(node), "--", "awk",
-                       "{ for (i = 2; i <= NF; i++) if ($i ~ /^anon=/) anon = 1; else if ($i ~ /^N[0-9]+=/ && anon) "
-                       "print substr($i, 1, index($i, \"=\") - 1); anon = 0 }",
-                       "/proc/self/numa_maps"});
+    auto run = ctnbpf(
+        {"run", "--mems", std::to_string(node), "--", "awk",
+         "{ for (i = 2; i <= NF; i++) if ($i ~ /^anon=/) anon = 1; else if ($i ~ /^N[0-9]+=/ && anon) "
+         "print substr($i, 1, index($i, \"=\") - 1); anon = 0 }",
+         "/proc/self/numa_maps"});
     EXPECT_EQ(run.code, 0) << run.err;
     EXPECT_NE(run.out, "");
     std::istringstream lines(run.out);

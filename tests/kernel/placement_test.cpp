@@ -110,7 +110,8 @@ TEST_P(EachDriver, MembersCannotLeave) {
     if (all != 0 && all != EINVAL) return 4;
     if (affinity::mask_of_thread(0).to_string() != "1") return 5;
     sched_param none = {};
-    return ::sched_setscheduler(0, SCHED_BATCH, &none) == 0 ? 0 : 6; /* other settings are its own */
+    return ::sched_setscheduler(0, SCHED_BATCH, &none) == 0 ? 0
+                                                            : 6; /* other settings are its own */
   });
   EXPECT_EQ(member.wait(), 0);
 }
@@ -183,7 +184,7 @@ TEST_F(Cpuset, ListsAndErrors) {
     EXPECT_EQ(try_set("default:/a", std::string("cpuset.cpus=") + bad), EINVAL) << bad;
   EXPECT_EQ(try_set("default:/a", "cpuset.cpus=8192"), ERANGE);
   EXPECT_EQ(try_set("default:/a", "memset.mems=1024"), ERANGE);
-  EXPECT_EQ(try_set("default:/a", "cpuset.cpus=8000"), EINVAL); /* none online */
+  EXPECT_EQ(try_set("default:/a", "cpuset.cpus=8000"), EINVAL);   /* none online */
   EXPECT_EQ(try_set("default:/a", "cpuset.cpus=0,8000"), EACCES); /* the root has not got it */
   EXPECT_EQ(try_set("default:/", "cpuset.cpus=0"), EPERM);
   EXPECT_EQ(try_set("default:/a", "cpuset.cpu_exclusive=2"), EINVAL);
@@ -254,7 +255,8 @@ TEST_F(Cpuset, KernelThreadsBoundToACpuAreRefused) {
   for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
     std::ifstream comm(entry.path() / "comm");
     std::string name;
-    if (std::getline(comm, name) && name == "ksoftirqd/0") bound = std::stoi(entry.path().filename());
+    if (std::getline(comm, name) && name == "ksoftirqd/0")
+      bound = std::stoi(entry.path().filename());
   }
   if (bound == 0) CTN_SKIP("no ksoftirqd/0 to be seen");
   create("default:/a", {"cpuset.cpus=0"});
@@ -291,7 +293,8 @@ TEST_F(Cpuset, PairOfTwoHierarchies) {
     attach_pid("c:/x", task.pid());
     attach_pid("m:/y", task.pid());
     EXPECT_EQ(mask(task), "1") << driver;
-    if (text("m:/", "memset.driver") != "affinity") { /* which gives a policy to commands of `run` only */
+    if (text("m:/", "memset.driver") !=
+        "affinity") { /* which gives a policy to commands of `run` only */
       EXPECT_EQ(status_of(task.pid(), "Mems_allowed_list"), "0") << driver;
     }
     attach_pid("c:/", task.pid());
@@ -404,8 +407,9 @@ TEST_F(Cpuset, FsckFindsAndMendsMasks) {
   corrupt_in_force("p:/a", "0");
   auto found = ctnbpf({"fsck"});
   EXPECT_EQ(found.code, 1);
-  EXPECT_NE(found.out.find(fmt::format("task {} may run on CPUs '1', its container has '0'", task.pid())),
-            std::string::npos)
+  EXPECT_NE(
+      found.out.find(fmt::format("task {} may run on CPUs '1', its container has '0'", task.pid())),
+      std::string::npos)
       << found.out;
   auto mended = ctnbpf({"fsck", "--repair"});
   EXPECT_EQ(mended.code, 0) << mended.out << mended.err;

@@ -55,7 +55,8 @@ TEST_F(Storm, ForkBombIsHeldAtTheLimitAndTheRestOfTheMachineForksFreely) {
     EXPECT_LE(highest, 16u) << "seen by a reader at some moment";
     EXPECT_EQ(number("default:/bomb", "numtasks.peak"), 16u);
   } else if (number("default:/bomb", "numtasks.peak") > 16) {
-    EXPECT_GT(load(state().core().misses[CTN_MISS_BACKSTOP_FORK]), 0u) << "a skipped gate is counted";
+    EXPECT_GT(load(state().core().misses[CTN_MISS_BACKSTOP_FORK]), 0u)
+        << "a skipped gate is counted";
   }
   EXPECT_GT(number("default:/bomb", "numtasks.events"), 0u);
   EXPECT_TRUE(back_to_zero("default:/bomb"));
@@ -78,13 +79,16 @@ TEST_F(Storm, NoDriftUnderForksMovesRenamesAndRemovals) {
   for (int i = 0; ::time(nullptr) < end; i++) {
     auto writer = Writer::open(pins());
     ASSERT_TRUE(writer.has_value()) << writer.error().what;
-    auto to = tree::find(*writer, i % 3 == 0 ? "default:/a" : i % 3 == 1 ? "default:/b" : "default:/a/x");
+    auto to = tree::find(*writer, i % 3 == 0   ? "default:/a"
+                                  : i % 3 == 1 ? "default:/b"
+                                               : "default:/a/x");
     ASSERT_TRUE(to.has_value()) << to.error().what;
     (void)attach(*writer, *to, forkers[static_cast<std::size_t>(i) % forkers.size()].pid(), false);
     auto extra = tree::create(*writer, *to, "extra");
     ASSERT_TRUE(extra.has_value()) << extra.error().what;
     ASSERT_TRUE(tree::rename(*writer, *extra, "other").has_value());
-    (void)attach(*writer, *extra, forkers[static_cast<std::size_t>(i + 3) % forkers.size()].pid(), false);
+    (void)attach(*writer, *extra, forkers[static_cast<std::size_t>(i + 3) % forkers.size()].pid(),
+                 false);
     auto gone = tree::remove(*writer, *extra, true);
     ASSERT_TRUE(gone.has_value()) << gone.error().what;
   }
@@ -146,7 +150,7 @@ TEST_F(Storm, AFullTaskTableRefusesMembersAndNobodyElse) {
 
 TEST_F(Storm, TearingDownMidStormHurtsNobody) {
   create("default:/a", level() >= CTN_LEVEL_FALLBACK ? std::vector<std::string>{"numtasks.limit=16"}
-                                                      : std::vector<std::string>{});
+                                                     : std::vector<std::string>{});
   Background bomb = start_in("default:/a", [] {
     fork_bomb(4, storm_seconds());
     return 0;

@@ -205,8 +205,9 @@ TEST_F(Interface, AFailedAttachIsTakenBack) {
   auto refused = try_attach("default:/b", task.pid());
   ASSERT_FALSE(refused.has_value());
   EXPECT_NE(refused.error().what.find("subsystem rig: attaching is refused"), std::string::npos);
-  EXPECT_EQ(called({14, 10}), (Calls{"can_attach default:/b", "plain14 attach default:/b",
-                                     "attach default:/b", "plain14 attach default:/a", "attach default:/a"}));
+  EXPECT_EQ(called({14, 10}),
+            (Calls{"can_attach default:/b", "plain14 attach default:/b", "attach default:/b",
+                   "plain14 attach default:/a", "attach default:/a"}));
   EXPECT_EQ(number("default:/a", "tasks"), 8u);
   EXPECT_EQ(number("default:/b", "tasks"), 0u);
   EXPECT_EQ(number("default:/a", "numtasks.current"), 8u);

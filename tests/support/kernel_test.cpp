@@ -91,30 +91,33 @@ void KernelTest::free_dead_tasks() {
 /* Dying tasks hold a removed container for some grace periods: EBUSY is final only after a while. */
 void KernelTest::destroy_all() {
   std::string last;
-  bool gone = eventually([&] {
-    free_dead_tasks();
-    auto writer = Writer::open(pins_);
-    if (!writer) return false;
-    bool all = true;
-    for (std::uint32_t h = 0; h < CTN_MAX_HIER; h++) {
-      if (!tree::hierarchy_active(*writer, h)) continue;
-      std::vector<Slot> slots = tree::subtree(*writer, h);
-      for (auto one = slots.rbegin(); one != slots.rend(); ++one)
-        if (*one >= CTN_MAX_HIER)
-          if (auto ok = tree::remove(*writer, *one, false); !ok) last = ok.error().what;
-      if (auto ok = tree::destroy_hierarchy(*writer, h); !ok) {
-        last = ok.error().what;
-        all = false;
-      }
-    }
-    return all;
-  }, std::chrono::seconds(60));
+  bool gone = eventually(
+      [&] {
+        free_dead_tasks();
+        auto writer = Writer::open(pins_);
+        if (!writer) return false;
+        bool all = true;
+        for (std::uint32_t h = 0; h < CTN_MAX_HIER; h++) {
+          if (!tree::hierarchy_active(*writer, h)) continue;
+          std::vector<Slot> slots = tree::subtree(*writer, h);
+          for (auto one = slots.rbegin(); one != slots.rend(); ++one)
+            if (*one >= CTN_MAX_HIER)
+              if (auto ok = tree::remove(*writer, *one, false); !ok) last = ok.error().what;
+          if (auto ok = tree::destroy_hierarchy(*writer, h); !ok) {
+            last = ok.error().what;
+            all = false;
+          }
+        }
+        return all;
+      },
+      std::chrono::seconds(60));
   EXPECT_TRUE(gone) << "left behind: " << last;
 }
 
 void KernelTest::need_level(ctn_level level) {
   if (level_ < level)
-    CTN_SKIP(std::string("needs level ") + level_name(level) + ", this kernel has " + level_name(level_));
+    CTN_SKIP(std::string("needs level ") + level_name(level) + ", this kernel has " +
+             level_name(level_));
 }
 
 State KernelTest::state() const {

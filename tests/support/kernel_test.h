@@ -56,11 +56,11 @@ class KernelTest : public ::testing::Test {
 };
 
 /* Skip, or failure where CTNBPF_REQUIRE_KERNEL says that a skip would hide something. */
-#define CTN_SKIP(reason)                                            \
-  do {                                                              \
-    if (std::getenv("CTNBPF_REQUIRE_KERNEL") != nullptr)            \
-      FAIL() << "would be skipped: " << (reason);                   \
-    GTEST_SKIP() << (reason);                                       \
+#define CTN_SKIP(reason)                                 \
+  do {                                                   \
+    if (std::getenv("CTNBPF_REQUIRE_KERNEL") != nullptr) \
+      FAIL() << "would be skipped: " << (reason);        \
+    GTEST_SKIP() << (reason);                            \
   } while (0)
 
 }  // namespace ctnbpf::test

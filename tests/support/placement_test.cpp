@@ -126,7 +126,8 @@ std::string PlacementTest::text(const std::string& address, const std::string& a
   return value ? to_string(*value) : "error: " + value.error().what;
 }
 
-int PlacementTest::try_set(const std::string& address, const std::string& one, const std::string& other) {
+int PlacementTest::try_set(const std::string& address, const std::string& one,
+                           const std::string& other) {
   auto writer = Writer::open(pins());
   if (!writer) return writer.error().code;
   auto slot = tree::find(*writer, address);
@@ -150,7 +151,8 @@ std::string PlacementTest::mask(const Background& task) {
 
 std::map<std::string, int> PlacementTest::masks_of(pid_t pid) {
   std::map<std::string, int> out;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task"))
+  for (const auto& entry :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task"))
     out[affinity::mask_of_thread(std::stoi(entry.path().filename())).to_string()]++;
   return out;
 }
@@ -170,7 +172,8 @@ std::string PlacementTest::outside(const std::string& address) const {
   for (const ctn_walk_task& task : *tasks) {
     if (has_exited(task) || container_of(task, now.nodes()[at].hierarchy) != at) continue;
     IndexSet mask = affinity::mask_of_thread(static_cast<pid_t>(task.tid));
-    if (!mask.within(sets->in_force(at))) return std::to_string(task.tid) + " has " + mask.to_string();
+    if (!mask.within(sets->in_force(at)))
+      return std::to_string(task.tid) + " has " + mask.to_string();
   }
   return {};
 }
@@ -199,7 +202,9 @@ void PlacementTest::leave_change_half_done(const std::string& address, const std
 
 int set_mask(const std::string& list, pid_t tid) {
   std::vector<unsigned long> words = mask_of(*parse_index_set("list", list, 1024));
-  return ::syscall(SYS_sched_setaffinity, tid, words.size() * sizeof(words[0]), words.data()) == 0 ? 0 : errno;
+  return ::syscall(SYS_sched_setaffinity, tid, words.size() * sizeof(words[0]), words.data()) == 0
+             ? 0
+             : errno;
 }
 
 std::atomic<bool>* shared_flag() {
@@ -214,7 +219,13 @@ Threads::Threads(int count)
         ::pthread_attr_setstacksize(&small, 64 * 1024);
         for (int i = 0; i < count; i++) {
           pthread_t thread = {};
-          if (::pthread_create(&thread, &small, [](void*) -> void* { for (;;) ::pause(); }, nullptr) != 0) return 1;
+          if (::pthread_create(
+                  &thread, &small,
+                  [](void*) -> void* {
+                    for (;;) ::pause();
+                  },
+                  nullptr) != 0)
+            return 1;
         }
         return ::pause();
       }) {
@@ -223,7 +234,8 @@ Threads::Threads(int count)
 
 std::vector<pid_t> Threads::tids() const {
   std::vector<pid_t> out;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc/" + std::to_string(pid()) + "/task"))
+  for (const auto& entry :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(pid()) + "/task"))
     out.push_back(std::stoi(entry.path().filename()));
   std::sort(out.begin(), out.end());
   return out;

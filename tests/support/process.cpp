@@ -14,7 +14,9 @@
 namespace ctnbpf::test {
 namespace {
 
-int code_of(int status) { return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status); }
+int code_of(int status) {
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
 
 int wait_for(pid_t pid) {
   int status = 0;

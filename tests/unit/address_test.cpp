@@ -58,14 +58,15 @@ TEST(Address, MessagesAreBounded) {
 }
 
 TEST(ContainerName, Allowed) {
-  for (const char* name : {"a", "-dash", "...", ".hidden", "with blank", "a:b", "\\", "'\"", "gr\xc3\xbc\xc3\x9f",
-                           "\xf0\x9f\x93\xa6", "latin1-\xe9"})
+  for (const char* name : {"a", "-dash", "...", ".hidden", "with blank", "a:b", "\\", "'\"",
+                           "gr\xc3\xbc\xc3\x9f", "\xf0\x9f\x93\xa6", "latin1-\xe9"})
     EXPECT_TRUE(check_container_name(name).has_value()) << name;
   EXPECT_TRUE(check_container_name(std::string(CTN_NAME_MAX, 'n')).has_value());
 }
 
 TEST(ContainerName, Refused) {
-  for (const char* name : {"", ".", "..", "a/b", "/", "a\nb", "\x1b[31m", "\x7f", "\xc2\x80", "a\xc2\x9f"})
+  for (const char* name :
+       {"", ".", "..", "a/b", "/", "a\nb", "\x1b[31m", "\x7f", "\xc2\x80", "a\xc2\x9f"})
     EXPECT_EQ(check_container_name(name).error().code, EINVAL) << name;
   auto long_name = check_container_name(std::string(CTN_NAME_MAX + 1, 'n'));
   EXPECT_EQ(long_name.error().code, EINVAL);
@@ -89,14 +90,16 @@ TEST(Printable, TellsControlCharactersFromText) {
 }
 
 TEST(Printable, LeavesTextAlone) {
-  for (const char* text : {"", "plain", "gr\xc3\xbc\xc3\x9f", "\xe2\x94\x94\xe2\x94\x80", "\xf0\x9f\x93\xa6",
-                           "\xc2\xa0", "\xed\x9f\xbf", "\xf4\x8f\xbf\xbf"})
+  for (const char* text : {"", "plain", "gr\xc3\xbc\xc3\x9f", "\xe2\x94\x94\xe2\x94\x80",
+                           "\xf0\x9f\x93\xa6", "\xc2\xa0", "\xed\x9f\xbf", "\xf4\x8f\xbf\xbf"})
     EXPECT_EQ(printable(text), text);
 }
 
 TEST(Printable, EscapesWhatATerminalObeys) {
   EXPECT_EQ(printable("a\x1b[31mb\n\x7f"), "a\\x1b[31mb\\x0a\\x7f");
-  EXPECT_EQ(printable("\xc2\x9b" "31m"), "\\xc2\\x9b31m");
+  EXPECT_EQ(printable("\xc2\x9b"
+                      "31m"),
+            "\\xc2\\x9b31m");
   EXPECT_EQ(printable(std::string("a\0b", 3)), "a\\x00b");
   EXPECT_EQ(printable("back\\slash"), "back\\\\slash"); /* so that it can be undone */
 }
@@ -104,12 +107,12 @@ TEST(Printable, EscapesWhatATerminalObeys) {
 TEST(Printable, EscapesInvalidUtf8) {
   EXPECT_EQ(printable("\xff"), "\\xff");
   EXPECT_EQ(printable("\x80"), "\\x80");
-  EXPECT_EQ(printable("\xc0\xaf"), "\\xc0\\xaf");                 /* overlong '/' */
-  EXPECT_EQ(printable("\xe0\x80\xaf"), "\\xe0\\x80\\xaf");        /* overlong */
+  EXPECT_EQ(printable("\xc0\xaf"), "\\xc0\\xaf");          /* overlong '/' */
+  EXPECT_EQ(printable("\xe0\x80\xaf"), "\\xe0\\x80\\xaf"); /* overlong */
   EXPECT_EQ(printable("\xf0\x80\x80\xaf"), "\\xf0\\x80\\x80\\xaf");
-  EXPECT_EQ(printable("\xed\xa0\x80"), "\\xed\\xa0\\x80");        /* surrogate */
+  EXPECT_EQ(printable("\xed\xa0\x80"), "\\xed\\xa0\\x80");          /* surrogate */
   EXPECT_EQ(printable("\xf4\x90\x80\x80"), "\\xf4\\x90\\x80\\x80"); /* past U+10FFFF */
-  EXPECT_EQ(printable("\xe2\x94"), "\\xe2\\x94");                 /* cut short */
+  EXPECT_EQ(printable("\xe2\x94"), "\\xe2\\x94");                   /* cut short */
   EXPECT_EQ(printable("\xc3z"), "\\xc3z");
 }
 

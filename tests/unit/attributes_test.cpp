@@ -19,7 +19,8 @@ TEST(ParseLimit, NumbersAndMax) {
 }
 
 TEST(ParseLimit, NotANumber) {
-  for (const char* text : {"", "\n", "-1", "+1", " 1", "1 ", "1\n\n", "0x1", "1e3", "1.0", "1k", "Max", "maxi"}) {
+  for (const char* text :
+       {"", "\n", "-1", "+1", " 1", "1 ", "1\n\n", "0x1", "1e3", "1.0", "1k", "Max", "maxi"}) {
     auto parsed = parse_limit("sub.attr", text, 10);
     ASSERT_FALSE(parsed.has_value()) << text;
     EXPECT_EQ(parsed.error().code, EINVAL) << text;
@@ -30,7 +31,8 @@ TEST(ParseLimit, NotANumber) {
 }
 
 TEST(ParseLimit, TooLarge) {
-  for (const char* text : {"11", "18446744073709551615", "18446744073709551616", "99999999999999999999999999"})
+  for (const char* text :
+       {"11", "18446744073709551615", "18446744073709551616", "99999999999999999999999999"})
     EXPECT_EQ(parse_limit("x", text, 10).error().code, ERANGE) << text;
   EXPECT_LT(parse_limit("x", std::string(1'000'000, '9'), 10).error().what.size(), 300u);
 }
@@ -50,7 +52,8 @@ TEST(Registry, IsConsistent) {
     EXPECT_LT(subsystem->id, std::uint32_t{CTN_MAX_SUBSYS});
     EXPECT_TRUE(ids.insert(subsystem->id).second) << subsystem->name;
     EXPECT_TRUE(names.insert(subsystem->name).second) << subsystem->name;
-    EXPECT_TRUE(check_hierarchy_name(subsystem->name).has_value()); /* it stands for its hierarchy */
+    EXPECT_TRUE(
+        check_hierarchy_name(subsystem->name).has_value()); /* it stands for its hierarchy */
     EXPECT_EQ(find_subsystem(subsystem->name), subsystem);
     std::set<std::string> attributes;
     for (const Attribute& attribute : subsystem->attributes) {

@@ -24,7 +24,8 @@ TEST(Levels, Names) {
 
 TEST(Levels, WorksIsByProgram) {
   Levels made;
-  made.hooks = {{"l_task_alloc", "lsm/task_alloc", false, "why"}, {"t_exit", "tp_btf/sched_process_exit", true, ""}};
+  made.hooks = {{"l_task_alloc", "lsm/task_alloc", false, "why"},
+                {"t_exit", "tp_btf/sched_process_exit", true, ""}};
   EXPECT_TRUE(made.works("t_exit"));
   EXPECT_FALSE(made.works("l_task_alloc"));
   EXPECT_FALSE(made.works("nosuch"));
@@ -37,7 +38,8 @@ TEST(Levels, ASubsystemBelowItsMinimumHasNone) {
   std::uint32_t of[CTN_HOOKS_NR] = {CTN_LEVEL_STRICT};
   for (std::uint32_t level : {CTN_LEVEL_STRICT, CTN_LEVEL_FALLBACK, CTN_LEVEL_ACCOUNTING}) {
     of[CTN_HOOKS_REAP] = level;
-    EXPECT_EQ(level_of(subsystem, of), level >= CTN_LEVEL_FALLBACK ? level : std::uint32_t{CTN_LEVEL_NONE});
+    EXPECT_EQ(level_of(subsystem, of),
+              level >= CTN_LEVEL_FALLBACK ? level : std::uint32_t{CTN_LEVEL_NONE});
   }
 }
 
@@ -51,7 +53,8 @@ TEST(Cure, AddsBpfToTheListThisMachineHas) {
   EXPECT_EQ(cure_for(levels(CTN_LEVEL_FALLBACK), facts),
             "boot with `lsm=lockdown,landlock,yama,apparmor,bpf` on the kernel command line");
   facts.lsm = "capability";
-  EXPECT_EQ(cure_for(levels(CTN_LEVEL_ACCOUNTING), facts), "boot with `lsm=bpf` on the kernel command line");
+  EXPECT_EQ(cure_for(levels(CTN_LEVEL_ACCOUNTING), facts),
+            "boot with `lsm=bpf` on the kernel command line");
 }
 
 TEST(Cure, AnotherKernelWhereBpfIsListedInVain) {
@@ -59,7 +62,8 @@ TEST(Cure, AnotherKernelWhereBpfIsListedInVain) {
   facts.lsm_known = true;
   facts.lsm = "capability,bpf";
   facts.lsm_has_bpf = true;
-  EXPECT_NE(cure_for(levels(CTN_LEVEL_ACCOUNTING), facts).find("CONFIG_BPF_LSM=y"), std::string::npos);
+  EXPECT_NE(cure_for(levels(CTN_LEVEL_ACCOUNTING), facts).find("CONFIG_BPF_LSM=y"),
+            std::string::npos);
 }
 
 TEST(Cure, SaysThatTheListCannotBeRead) {
