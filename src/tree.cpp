@@ -218,6 +218,16 @@ Result<void> remove(Writer& writer, Slot slot, bool lazy) {
   return {};
 }
 
+std::vector<Error> remove_subtree(Writer& writer, Slot top, bool lazy) {
+  std::vector<Error> in_use;
+  std::vector<Slot> all = subtree(writer, top);
+  for (auto slot = all.rbegin(); slot != all.rend(); ++slot) {
+    if (*slot < CTN_MAX_HIER || writer.nodes()[*slot].children != 0) continue;
+    if (auto gone = remove(writer, *slot, lazy); !gone) in_use.push_back(gone.error());
+  }
+  return in_use;
+}
+
 void unmake(Writer& writer, Slot slot) {
   writer.nodes()[slot].flags |= CTN_UNMADE;
   (void)remove(writer, slot, true);

@@ -68,6 +68,9 @@ Result<Slot> create(Writer& writer, Slot parent, const std::string& name,
 /* EBUSY with the first reason and its count; EPERM for a root. With `lazy`, live tasks and
  * references do not stop it: the container lingers until they are gone. */
 Result<void> remove(Writer& writer, Slot slot, bool lazy);
+/* Removes what can be removed of `top` and all below it, or below a root: leaves first, each as
+ * remove() does. One error for each that is in use; what is above such a one stays, and has none. */
+std::vector<Error> remove_subtree(Writer& writer, Slot top, bool lazy);
 /* Removes a container that the same command made, as if it had not been made. */
 void unmake(Writer& writer, Slot slot);
 /* EEXIST, EINVAL; EPERM for a root. */

@@ -47,12 +47,11 @@ Result<void> create_one(Writer& writer, const std::string& text, bool parents,
   return {};
 }
 
-Result<void> remove_one(Writer& writer, const std::string& text, bool recursive, bool lazy) {
-  CTN_ASSIGN(Slot slot, tree::find(writer, text));
-  if (!recursive) return tree::remove(writer, slot, lazy);
-  std::vector<Slot> all = tree::subtree(writer, slot);
-  for (auto one = all.rbegin(); one != all.rend(); ++one)
-    if (*one >= CTN_MAX_HIER || *one == slot) CTN_TRY(tree::remove(writer, *one, lazy));
+std::vector<Error> remove_one(Writer& writer, const std::string& text, bool recursive, bool lazy) {
+  auto slot = tree::find(writer, text);
+  if (!slot) return {slot.error()};
+  if (recursive && *slot >= CTN_MAX_HIER) return tree::remove_subtree(writer, *slot, lazy);
+  if (auto gone = tree::remove(writer, *slot, lazy); !gone) return {gone.error()};
   return {};
 }
 
@@ -170,6 +169,9 @@ void add_rm(CLI::App& app, Context& context) {
   add_addresses(app, *options, "containers to remove");
   app.add_flag("-r,--recursive", options->recursive, "with all containers below");
   app.add_flag("--lazy", options->lazy, "even in use: it lingers until its last task and file go");
+  app.footer(
+      "-r removes all that can go, leaves first, and names each container that is in use; that one\n"
+      "and those above it stay.");
   app.callback([&context, options] {
     if (auto ok = gather_addresses(*options); !ok) {
       context.exit_code = fail(context, ok.error());
@@ -180,9 +182,11 @@ void add_rm(CLI::App& app, Context& context) {
       context.exit_code = fail(context, writer.error());
       return;
     }
-    context.exit_code = for_each(context, options->addresses, [&](const std::string& one) {
-      return remove_one(*writer, one, options->recursive, options->lazy);
-    });
+    Failures failures(context);
+    for (const std::string& one : options->addresses)
+      for (const Error& error : remove_one(*writer, one, options->recursive, options->lazy))
+        failures.add(error);
+    context.exit_code = failures.finish();
   });
 }
 

@@ -74,23 +74,8 @@ bool only_dying_left(const State& state, std::uint32_t hierarchy) {
   return true;
 }
 
-Result<void> destroy(const Context& context, const std::string& name, bool recursive) {
-  CTN_ASSIGN(Writer writer, open_writer(context));
-  std::uint32_t hierarchy = tree::hierarchy_named(writer, name);
-  if (hierarchy == CTN_MAX_HIER)
-    return Error{ENOENT,
-                 fmt::format("no hierarchy '{}': `ctnbpf hierarchy list` shows what there is",
-                             printable(name))};
-  if (recursive) {
-    /* What can go goes; the first that cannot is named. */
-    Result<void> first;
-    std::vector<Slot> all = tree::subtree(writer, hierarchy);
-    for (auto slot = all.rbegin(); slot != all.rend(); ++slot)
-      if (*slot >= CTN_MAX_HIER)
-        if (auto gone = tree::remove(writer, *slot, false); !gone && first) first = gone;
-    CTN_TRY(first);
-  }
-  /* The kernel frees a reaped task some grace periods later; up to 10 s where it is lazy. */
+/* The kernel frees a reaped task some grace periods later; up to 10 s where it is lazy. */
+Result<void> destroy_when_free(Writer& writer, std::uint32_t hierarchy) {
   auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(15);
   Result<void> done = tree::destroy_hierarchy(writer, hierarchy);
   while (!done && only_dying_left(writer, hierarchy) &&
@@ -99,6 +84,21 @@ Result<void> destroy(const Context& context, const std::string& name, bool recur
     done = tree::destroy_hierarchy(writer, hierarchy);
   }
   return done;
+}
+
+/* All that was in the way; nothing if it is gone. */
+std::vector<Error> destroy(const Context& context, const std::string& name, bool recursive) {
+  auto writer = open_writer(context);
+  if (!writer) return {writer.error()};
+  std::uint32_t hierarchy = tree::hierarchy_named(*writer, name);
+  if (hierarchy == CTN_MAX_HIER)
+    return {{ENOENT, fmt::format("no hierarchy '{}': `ctnbpf hierarchy list` shows what there is",
+                                 printable(name))}};
+  if (recursive)
+    if (auto in_use = tree::remove_subtree(*writer, hierarchy, false); !in_use.empty())
+      return in_use;
+  if (auto done = destroy_when_free(*writer, hierarchy); !done) return {done.error()};
+  return {};
 }
 
 Result<void> list(const Context& context) {
@@ -219,7 +219,15 @@ void add_hierarchy(CLI::App& app, Context& context) {
   CLI::App* kill = app.add_subcommand("destroy", "remove a hierarchy; its subsystems become free");
   kill->add_option("NAME", options->name, "name of the hierarchy")->required();
   kill->add_flag("-r,--recursive", options->recursive, "remove its containers first");
-  kill->callback([=, &context] { finish(destroy(context, options->name, options->recursive)); });
+  kill->footer(
+      "-r removes all containers that can go, as `rm -r` does, and names each that is in use; then\n"
+      "the hierarchy stays.");
+  kill->callback([=, &context] {
+    Failures failures(context);
+    for (const Error& error : destroy(context, options->name, options->recursive))
+      failures.add(with_cure(error));
+    context.exit_code = failures.finish();
+  });
 }
 
 void add_subsystems(CLI::App& app, Context& context) {

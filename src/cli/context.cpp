@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -68,22 +69,32 @@ void print_json(const nlohmann::ordered_json& json) {
   fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
 }
 
+void Failures::add(const Error& error) {
+  Context text = context_;
+  text.json = false;
+  report(text, error);
+  errors_.push_back(error);
+}
+
+int Failures::finish() const {
+  if (errors_.empty()) return kDone;
+  if (context_.json) {
+    nlohmann::ordered_json all = {{"error", to_json(errors_[0])}};
+    if (errors_.size() > 1)
+      for (const Error& error : errors_) all["errors"].push_back(to_json(error));
+    print_json(all);
+  }
+  bool lacks = std::all_of(errors_.begin(), errors_.end(),
+                           [](const Error& error) { return error.code == ENOTSUP; });
+  return lacks ? kKernelLacks : kFailed;
+}
+
 int for_each(const Context& context, const std::vector<std::string>& items,
              const std::function<Result<void>(const std::string&)>& one) {
-  int code = kDone;
-  nlohmann::ordered_json errors = nlohmann::ordered_json::array();
-  for (const std::string& item : items) {
-    auto ok = one(item);
-    if (ok) continue;
-    Context text = context;
-    text.json = false;
-    int failed = fail(text, ok.error());
-    code = code == kDone || code == failed ? failed : kFailed;
-    errors.push_back(to_json(ok.error()));
-  }
-  if (context.json && errors.size() == 1) print_json({{"error", errors[0]}});
-  if (context.json && errors.size() > 1) print_json({{"error", errors[0]}, {"errors", errors}});
-  return code;
+  Failures failures(context);
+  for (const std::string& item : items)
+    if (auto ok = one(item); !ok) failures.add(ok.error());
+  return failures.finish();
 }
 
 Result<Writer> open_writer(const Context& context, BringUp first, Writer::Slots slots) {

@@ -51,8 +51,21 @@ Error with_cure(const Error& error);
 
 void print_json(const nlohmann::ordered_json& json);
 
-/* Calls `one` for each item; every failure is reported, under --json in one document that has them
- * all. kFailed if any failed; kKernelLacks if that was all that was wrong. */
+/* Failures of a command that goes on after one. Each is a line on stderr at once; finish() prints, under
+ * --json, the document that has them all. */
+class Failures {
+ public:
+  explicit Failures(const Context& context) : context_(context) {}
+  void add(const Error& error);
+  /* kFailed if there is one; kKernelLacks if that is all that was wrong. */
+  int finish() const;
+
+ private:
+  const Context& context_;
+  std::vector<Error> errors_;
+};
+
+/* Calls `one` for each item; every failure is reported. */
 int for_each(const Context& context, const std::vector<std::string>& items,
              const std::function<Result<void>(const std::string&)>& one);
 

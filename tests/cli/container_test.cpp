@@ -1,4 +1,6 @@
 /* create, rm, rename. */
+#include <set>
+
 #include "cli_test.h"
 
 namespace ctnbpf::test {
@@ -176,6 +178,37 @@ TEST_F(Container, RmTriesEachAddressAndTakesTrees) {
   EXPECT_EQ(removed.code, 1);
   expect_message(removed.err, {"no container default:/nosuch", "`ctnbpf tree default:/`"});
   EXPECT_EQ(out({"tree"}), "default (" + bound() + ")\n");
+}
+
+/* rm -r removes what can go and names each container that is in use, not those above it. */
+TEST_F(Container, RmRecursiveLeavesOnlyWhatIsInUse) {
+  out({"create", "-p", "default:/a/busy/deep", "default:/a/idle/deep", "default:/a/used",
+       "default:/b/idle"});
+  Background one = sleeper("default:/a/busy/deep");
+  Background two = sleeper("default:/a/used");
+  Output removed = ctnbpf({"--json", "rm", "-r", "default:/a", "default:/b"});
+  EXPECT_EQ(removed.code, 1);
+  EXPECT_EQ(std::count(removed.err.begin(), removed.err.end(), '\n'), 2) << removed.err;
+  auto errors = nlohmann::json::parse(removed.out)["errors"];
+  ASSERT_EQ(errors.size(), 2u);
+  std::set<std::string> named;
+  for (const auto& error : errors) {
+    EXPECT_EQ(error["code"], "EBUSY");
+    auto message = error["message"].get<std::string>();
+    named.insert(message.substr(0, message.find(" has 1 live task: ")));
+  }
+  EXPECT_EQ(named, (std::set<std::string>{"default:/a/busy/deep", "default:/a/used"}));
+  EXPECT_TRUE(exists("default:/a/busy/deep") && exists("default:/a/used"));
+  EXPECT_FALSE(exists("default:/a/idle") || exists("default:/b"));
+  out({"rm", "-r", "--lazy", "default:/a"});
+  EXPECT_FALSE(exists("default:/a"));
+}
+
+/* Not half of it first. */
+TEST_F(Container, RmRecursiveOfARootRemovesNothing) {
+  out({"create", "-p", "default:/a/b"});
+  fails_json({"rm", "-r", "default:/"}, 1, "EPERM");
+  EXPECT_TRUE(exists("default:/a/b"));
 }
 
 TEST_F(Container, LazyRemovalLingersUntilTheLastTaskGoes) {

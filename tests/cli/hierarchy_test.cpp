@@ -88,15 +88,19 @@ TEST_F(Hierarchy, SubsystemsMoveWithTheirHierarchy) {
   EXPECT_EQ(number("limits:/x", "notify_on_release"), 1u); /* set on the root, inherited */
 }
 
+/* As rm -r: what can go goes, and each that cannot is named. */
 TEST_F(Hierarchy, DestroyRecursiveNamesLiveTasks) {
-  create("default:/a");
-  create("default:/a/b");
-  create("default:/a/c");
-  create("default:/z");
-  Background task = sleeper("default:/a/b");
+  out({"create", "-p", "default:/a/b", "default:/a/c", "default:/y", "default:/z"});
+  Background one = sleeper("default:/a/b");
   fails({"hierarchy", "destroy", "-r", "default"}, 1, {"default:/a/b has 1 live task"});
   EXPECT_TRUE(exists("default:/a/b"));
-  EXPECT_FALSE(exists("default:/a/c") || exists("default:/z")) << "what can go goes";
+  EXPECT_FALSE(exists("default:/a/c") || exists("default:/z"));
+  out({"create", "default:/y"});
+  Background two = sleeper("default:/y");
+  Output both = ctnbpf({"--json", "hierarchy", "destroy", "-r", "default"});
+  EXPECT_EQ(both.code, 1);
+  EXPECT_EQ(std::count(both.err.begin(), both.err.end(), '\n'), 2) << both.err;
+  EXPECT_EQ(nlohmann::json::parse(both.out)["errors"].size(), 2u);
 }
 
 /* The kernel frees tasks some time after they were reaped; destroying waits that long. */

@@ -99,10 +99,7 @@ void KernelTest::destroy_all() {
         bool all = true;
         for (std::uint32_t h = 0; h < CTN_MAX_HIER; h++) {
           if (!tree::hierarchy_active(*writer, h)) continue;
-          std::vector<Slot> slots = tree::subtree(*writer, h);
-          for (auto one = slots.rbegin(); one != slots.rend(); ++one)
-            if (*one >= CTN_MAX_HIER)
-              if (auto ok = tree::remove(*writer, *one, false); !ok) last = ok.error().what;
+          (void)tree::remove_subtree(*writer, h, false);
           if (auto ok = tree::destroy_hierarchy(*writer, h); !ok) {
             last = ok.error().what;
             all = false;
