@@ -100,7 +100,7 @@ TEST_F(Cpuacct, ShortLived) {
   for (int batch = 0; batch < forks / kBatch; batch++) {
     std::array<pid_t, kBatch> pids = {};
     ASSERT_EQ(::read(ended[0], pids.data(), sizeof(pids)), static_cast<ssize_t>(sizeof(pids)));
-    EXPECT_TRUE(eventually([&] { return state_of(parent.pid()) == 'S'; }));
+    EXPECT_TRUE(eventually([&] { return rests(parent.pid(), 'S'); }));
     std::uint64_t used = 0;
     std::uint64_t charged = 0;
     /* The last of them may still be on its way out. */
@@ -348,7 +348,7 @@ TEST_F(Cpuacct, BesideTheControlGroup) {
         return 0;
       }));
     for (const Task& task : tasks) {
-      EXPECT_TRUE(eventually([&] { return state_of(task.pid()) == 'S'; }));
+      EXPECT_TRUE(eventually([&] { return rests(task.pid(), 'S'); }));
       std::ofstream(group + "/cgroup.procs") << task.pid() << std::flush;
     }
     std::uint64_t ours = usage("default:/a");

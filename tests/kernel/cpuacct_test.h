@@ -86,7 +86,7 @@ class CpuTest : public KernelTest {
       return body();
     });
     ::close(gate[0]);
-    EXPECT_TRUE(eventually([&] { return state_of(child.pid()) == 'S'; }));
+    EXPECT_TRUE(eventually([&] { return rests(child.pid(), 'S'); }));
     Schedstat before = schedstat(child.pid());
     attach_pid(address, child.pid());
     EXPECT_EQ(::write(gate[1], "g", 1), 1);
@@ -101,11 +101,19 @@ class CpuTest : public KernelTest {
     std::size_t end = line.rfind(')');
     return end == std::string::npos || end + 2 >= line.size() ? '?' : line[end + 2];
   }
+  /* Is it in `state`, and has it left its CPU? A task is in its new state some time before that, and
+   * uses CPU time until then. The kernel shows what system call it is in (or -1) only afterwards. */
+  static bool rests(pid_t pid, char state) {
+    if (state_of(pid) != state) return false;
+    std::ifstream file(fmt::format("/proc/{}/syscall", pid));
+    std::string call;
+    return file >> call && call != "running";
+  }
   /* Stops it; when this returns it has been switched away from. */
   static void stop(const Task& task) {
     ::kill(task.pid(), SIGSTOP);
     EXPECT_EQ(::waitpid(task.pid(), nullptr, WUNTRACED), task.pid());
-    EXPECT_TRUE(eventually([&] { return state_of(task.pid()) == 'T'; }));
+    EXPECT_TRUE(eventually([&] { return rests(task.pid(), 'T'); }));
   }
 
   /* |got - want| <= want / parts. */
