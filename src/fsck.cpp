@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -20,18 +21,31 @@
 namespace ctnbpf {
 namespace {
 
-/* Only what several walks in a row say with the same figures: the rest is tasks coming and going. */
-Result<std::vector<std::string>> steady_complaints(const State& state) {
+/* The kernel takes as long for a fork as it takes to copy the forker. */
+constexpr auto kLongestFork = std::chrono::seconds(10);
+
+/* Only what all of several looks say, with the same figures: the rest is tasks coming and going. */
+Result<std::vector<std::string>> steady_complaints(Writer& writer) {
+  using Clock = std::chrono::steady_clock;
+  auto end = Clock::now() + kLongestFork;
   std::set<std::string> steady;
-  for (int walk = 0; walk < kLooks; walk++) {
-    CTN_ASSIGN(auto found, compare_counts(state));
-    std::set<std::string> now(found.begin(), found.end());
-    if (walk > 0) std::erase_if(now, [&](const std::string& one) { return !steady.contains(one); });
+  UnmetTasks unmet;
+  for (int looks = 1;; looks++) {
+    if (looks > 1) wait_for_programs(); /* the dying are given back */
+    CTN_ASSIGN(Look look, compare_counts(writer));
+    std::set<std::string> now(look.complaints.begin(), look.complaints.end());
+    if (looks > 1) {
+      std::erase_if(now, [&](const std::string& one) { return !steady.contains(one); });
+      std::erase_if(look.unmet, [&](const auto& one) { return !unmet.contains(one.first); });
+    }
     steady = std::move(now);
-    if (steady.empty()) break;
-    /* Dying tasks are given back a grace period later. */
-    wait_for_programs();
+    unmet = std::move(look.unmet);
+    if (unmet.empty() ? steady.empty() || looks >= kLooks : looks >= kLooks && Clock::now() > end)
+      break;
   }
+  for (const auto& [address, slot] : unmet)
+    steady.insert(fmt::format("{}: has a record of a task that no walk over all tasks meets",
+                              printable(tree::address_of(writer, slot))));
   return std::vector<std::string>(steady.begin(), steady.end());
 }
 

@@ -5,12 +5,13 @@
 #include <algorithm>
 #include <array>
 
-#include "ctnbpf/membership.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
 #include "numfiles/numfiles_ops.h"
+#include "numtasks/numtasks.h"
 #include "object_table.h"
 #include "steady.h"
+#include "walk.h"
 
 namespace ctnbpf {
 namespace {
@@ -23,19 +24,44 @@ constexpr std::array kTables = {Table{"task", sizeof(ctn_task)}, Table{"file", s
 
 std::string name(const State& state, Slot slot) { return printable(tree::address_of(state, slot)); }
 
-/* `population` of each slot as the table of tasks makes it. */
-Result<std::vector<std::uint64_t>> populations(const State& state) {
+/* What the records of tasks say. */
+struct Recorded {
+  std::vector<std::uint64_t> population; /* of each slot */
+  std::vector<std::uint64_t> charged;    /* to each slot by numtasks */
+  std::vector<Slot> unused;              /* named by a record, and not in use */
+  UnmetTasks unmet;                      /* of the last mark_tasks() */
+};
+
+Result<Recorded> read_records(const State& state) {
   CTN_ASSIGN(ObjectTable tasks, ObjectTable::open(state.pins(), "task", sizeof(ctn_task), false));
-  std::vector<std::uint64_t> found(state.nodes().size());
-  tasks.each<ctn_task>([&](const ctn_task& task) {
+  auto nodes = state.nodes();
+  auto mark = static_cast<std::uint16_t>(load(state.core().walk_mark));
+  /* Where nobody sees it reaped, a task is charged until it is freed: up to 10 s where RCU is lazy
+   * (CONFIG_RCU_LAZY). */
+  bool reaped_is_seen = state.core().level[CTN_HOOKS_REAP] != CTN_LEVEL_NONE;
+  Recorded out;
+  out.population.resize(nodes.size());
+  out.charged.resize(nodes.size());
+  tasks.each<ctn_task>([&](std::uint64_t address, const ctn_task& task) {
+    bool met = load(task.seen) == mark;
     for (const __u32& word : task.slot) {
       std::uint32_t seen = load(word);
       Slot slot = seen & ~CTN_EXITED;
-      if (slot >= CTN_MAX_HIER && slot < found.size())
-        found[slot] += (seen & CTN_EXITED) != 0 ? CTN_ONE_RECORD : CTN_ONE_RECORD + CTN_ONE_LIVE;
+      if (slot < CTN_MAX_HIER) continue;
+      if (slot >= nodes.size() || load(nodes[slot].state) == CTN_FREE) {
+        out.unused.push_back(slot);
+        continue;
+      }
+      bool live = (seen & CTN_EXITED) == 0;
+      out.population[slot] += live ? CTN_ONE_RECORD + CTN_ONE_LIVE : CTN_ONE_RECORD;
+      if (live && !met) out.unmet[address] = slot;
     }
+    Slot charged = load(task.numtasks) & ~NUMTASKS_SHARED;
+    if (charged < CTN_MAX_HIER || charged >= nodes.size()) return;
+    out.charged[charged]++;
+    if (reaped_is_seen && !met) out.unmet[address] = charged;
   });
-  return found;
+  return out;
 }
 
 /* `refs` of each slot as the charged files make it. */
@@ -55,7 +81,8 @@ bool references_are_known(const State& state, Slot slot) {
 }
 
 Result<std::vector<std::uint64_t>> population_differences(const State& state) {
-  CTN_ASSIGN(auto off, populations(state));
+  CTN_ASSIGN(Recorded recorded, read_records(state));
+  std::vector<std::uint64_t>& off = recorded.population;
   for (Slot slot = 0; slot < off.size(); slot++)
     off[slot] = state.nodes()[slot].state == CTN_FREE
                     ? 0
@@ -73,65 +100,35 @@ Result<std::vector<std::uint32_t>> reference_differences(const State& state) {
   return off;
 }
 
-/* Where the kernel does not show the reaping of a task, a charge lasts until the task is freed, and
- * no walk finds it in between: up to 10 s where RCU is lazy (CONFIG_RCU_LAZY). Such a task still has
- * its record, so the records that no walk found are charges as well. */
-void add_reaped(const State& state, const std::vector<std::uint64_t>& records,
-                std::vector<std::uint64_t>& charged) {
-  if (state.core().level[CTN_HOOKS_REAP] != CTN_LEVEL_NONE) return;
-  for (Slot slot = CTN_MAX_HIER; slot < records.size(); slot++) {
-    const ctn_node& node = state.nodes()[slot];
-    bool counted = false;
-    for (const Subsystem* subsystem : bound_subsystems(state, node.hierarchy))
-      counted = counted || subsystem->needs(CTN_HOOKS_REAP);
-    if (counted && task_records(node) > records[slot])
-      charged[slot] += task_records(node) - records[slot];
+Result<void> compare_with_tasks(Writer& writer, Look& look) {
+  CTN_TRY(mark_tasks(writer));
+  CTN_ASSIGN(Recorded recorded, read_records(writer));
+  look.unmet = std::move(recorded.unmet);
+  for (Slot slot : recorded.unused)
+    look.complaints.push_back(fmt::format("a task is in slot {}, which is not in use", slot));
+  for (Slot slot = CTN_MAX_HIER; slot < recorded.population.size(); slot++) {
+    const ctn_node& node = writer.nodes()[slot];
+    std::uint64_t counted = load(node.population);
+    std::uint64_t found = recorded.population[slot];
+    if (node.state == CTN_FREE || counted == found) continue;
+    look.complaints.push_back(
+        fmt::format("{}: counts {} live tasks and {} records, the table of tasks has {} and {}",
+                    name(writer, slot), counted >> 32, static_cast<std::uint32_t>(counted),
+                    found >> 32, static_cast<std::uint32_t>(found)));
   }
-}
-
-Result<void> compare_with_tasks(const State& state, std::vector<std::string>& found) {
-  CTN_ASSIGN(auto tasks, walk_tasks(state.pins()));
-  std::vector<std::uint64_t> live(state.nodes().size());
-  std::vector<std::uint64_t> records(state.nodes().size());
-  std::vector<std::uint64_t> charged(state.nodes().size());
-  for (const ctn_walk_task& task : tasks) {
-    for (std::uint32_t word : task.slot) {
-      Slot slot = word & ~CTN_EXITED;
-      if (slot < CTN_MAX_HIER) continue;
-      if (slot >= state.nodes().size() || state.nodes()[slot].state == CTN_FREE) {
-        found.push_back(fmt::format("task {} is in slot {}, which is not in use", task.tid, slot));
-        continue;
-      }
-      records[slot]++;
-      live[slot] += (word & CTN_EXITED) == 0;
-    }
-    if (task.numtasks < charged.size()) charged[task.numtasks]++;
-  }
-  for (Slot slot = CTN_MAX_HIER; slot < live.size(); slot++) {
-    const ctn_node& node = state.nodes()[slot];
-    if (node.state != CTN_FREE && live_tasks(node) != live[slot])
-      found.push_back(fmt::format("{}: counts {} live tasks, a walk over all tasks finds {}",
-                                  name(state, slot), live_tasks(node), live[slot]));
-  }
-  add_reaped(state, records, charged);
   for (const Subsystem* subsystem : subsystems()) {
-    if (subsystem->check == nullptr || load(state.core().bound[subsystem->id]) == 0) continue;
-    CTN_ASSIGN(auto wrong, subsystem->check(state, charged));
-    found.insert(found.end(), wrong.begin(), wrong.end());
+    if (subsystem->check == nullptr || load(writer.core().bound[subsystem->id]) == 0) continue;
+    CTN_ASSIGN(auto wrong, subsystem->check(writer, recorded.charged));
+    look.complaints.insert(look.complaints.end(), wrong.begin(), wrong.end());
   }
   return {};
 }
 
-Result<void> compare_with_tables(const State& state, std::vector<std::string>& found) {
-  CTN_ASSIGN(auto population, population_differences(state));
+Result<void> compare_references(const State& state, std::vector<std::string>& found) {
   CTN_ASSIGN(auto refs, reference_differences(state));
-  for (Slot slot = CTN_MAX_HIER; slot < population.size(); slot++) {
+  for (Slot slot = CTN_MAX_HIER; slot < refs.size(); slot++) {
     const ctn_node& node = state.nodes()[slot];
     if (node.state == CTN_FREE) continue;
-    if (population[slot] != 0)
-      found.push_back(fmt::format(
-          "{}: counts {} records of tasks and {} live ones, the table of tasks says otherwise",
-          name(state, slot), task_records(node), live_tasks(node)));
     if (refs[slot] != 0)
       found.push_back(fmt::format("{}: counts {} references, its subsystems hold {}",
                                   name(state, slot), load(node.refs),
@@ -140,6 +137,10 @@ Result<void> compare_with_tables(const State& state, std::vector<std::string>& f
     if (full && load(node.armed) == 0)
       found.push_back(fmt::format("{}: would not tell when it becomes empty", name(state, slot)));
   }
+  return {};
+}
+
+Result<void> compare_tables(const State& state, std::vector<std::string>& found) {
   for (const Table& one : kTables) {
     CTN_ASSIGN(ObjectTable table,
                ObjectTable::open(state.pins(), one.name, one.record_size, false));
@@ -155,11 +156,12 @@ Result<void> compare_with_tables(const State& state, std::vector<std::string>& f
 
 }  // namespace
 
-Result<std::vector<std::string>> compare_counts(const State& state) {
-  std::vector<std::string> found;
-  CTN_TRY(compare_with_tasks(state, found));
-  CTN_TRY(compare_with_tables(state, found));
-  return found;
+Result<Look> compare_counts(Writer& writer) {
+  Look look;
+  CTN_TRY(compare_with_tasks(writer, look));
+  CTN_TRY(compare_references(writer, look.complaints));
+  CTN_TRY(compare_tables(writer, look.complaints));
+  return look;
 }
 
 /* What is off is added: a store would lose what programs do at the same time. */

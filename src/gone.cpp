@@ -5,7 +5,7 @@
  * until the address is used again. */
 #include "ctnbpf/abi.h"
 #include "ctnbpf/membership.h"
-#include "mapping.h"
+#include "object_table.h"
 #include "run_program.h"
 #include "walk.h"
 
@@ -23,26 +23,21 @@ bool met(const ctn_task& record, std::uint32_t mark) {
 
 Result<std::uint32_t> forget_gone(Writer& writer) {
   if (writer.core().level[CTN_HOOKS_TASK] >= CTN_LEVEL_STRICT) return 0U;
-  const Pins& pins = writer.pins();
-  CTN_ASSIGN(Mapping buckets, Mapping::open(pins, "task_buckets", sizeof(ctn_bucket), ~0U, false));
-  CTN_ASSIGN(Mapping records, Mapping::open(pins, "task_records", sizeof(ctn_task), ~0U, false));
-  CTN_ASSIGN(UniqueFd program, pins.open_prog("s_forget"));
-  /* Twice: a walk may miss a thread that becomes its process's leader by exec meanwhile. */
-  if (writer.core().walk_mark >= 0xfffe)
-    store(writer.core().walk_mark, 0U); /* a record has 16 bits */
-  for (int walk = 0; walk < 2; walk++) {
-    store(writer.core().walk_mark, writer.core().walk_mark + 1);
-    CTN_TRY(run_iterator(pins, "i_mark", 0));
-  }
+  CTN_ASSIGN(ObjectTable tasks, ObjectTable::open(writer.pins(), "task", sizeof(ctn_task), false));
+  CTN_ASSIGN(UniqueFd program, writer.pins().open_prog("s_forget"));
+  /* Twice: a walk may miss a thread that becomes its process's leader by exec meanwhile. The marks
+   * are to follow each other (ctn_met), so the round does not end between them. */
+  if (writer.core().walk_mark >= 0xfffe) store(writer.core().walk_mark, 0U);
+  for (int walk = 0; walk < 2; walk++) CTN_TRY(mark_tasks(writer));
+  std::vector<std::uint64_t> unmet;
+  tasks.each<ctn_task>([&](std::uint64_t key, const ctn_task& record) {
+    if (!met(record, writer.core().walk_mark)) unmet.push_back(key);
+  });
   std::uint32_t forgotten = 0;
-  for (std::size_t b = 0; b < buckets.size(); b++)
-    for (std::size_t i = 0; i < CTN_BUCKET_KEYS; i++) {
-      std::uint64_t key = load(buckets.as<ctn_bucket>()[b].key[i]);
-      if (key == 0 || met(records.as<ctn_task>()[b * CTN_BUCKET_KEYS + i], writer.core().walk_mark))
-        continue;
-      CTN_ASSIGN(std::uint32_t gone, run_program(program, std::span(&key, 1), kAnyCpu));
-      forgotten += gone;
-    }
+  for (std::uint64_t key : unmet) {
+    CTN_ASSIGN(std::uint32_t gone, run_program(program, std::span(&key, 1), kAnyCpu));
+    forgotten += gone;
+  }
   return forgotten;
 }
 

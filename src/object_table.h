@@ -20,7 +20,7 @@ class ObjectTable {
   /* How many objects are entered. */
   static Result<std::uint64_t> count(const Pins& pins, const std::string& name);
 
-  /* Calls `one` with the record of each object that is entered. */
+  /* Calls `one` with the address and the record of each object that is entered. */
   template <typename Record, typename One>
   void each(const One& one) const {
     auto buckets = buckets_.as<ctn_bucket>();
@@ -28,7 +28,8 @@ class ObjectTable {
     for (std::size_t b = 0; b < buckets.size(); b++) {
       if (load(buckets[b].home) == 0 && !any_key(buckets[b])) continue;
       for (std::size_t i = 0; i < CTN_BUCKET_KEYS; i++)
-        if (load(buckets[b].key[i]) != 0) one(records[b * CTN_BUCKET_KEYS + i]);
+        if (std::uint64_t key = load(buckets[b].key[i]); key != 0)
+          one(key, records[b * CTN_BUCKET_KEYS + i]);
     }
   }
 

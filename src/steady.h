@@ -9,7 +9,7 @@
 
 namespace ctnbpf {
 
-inline constexpr int kLooks = 6;
+inline constexpr int kLooks = 10;
 
 /* `look` tells by how much each figure is off; an entry stays if all looks say the same, else it
  * becomes 0. Between looks a grace period passes, in which the dying are given back. */

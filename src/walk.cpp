@@ -32,6 +32,14 @@ Result<std::vector<char>> run_iterator(const Pins& pins, const std::string& prog
   }
 }
 
+Result<void> mark_tasks(Writer& writer) {
+  /* 16 bits in a record, where 0 is none. */
+  std::uint32_t last = writer.core().walk_mark;
+  store(writer.core().walk_mark, last >= 0xffff ? 1 : last + 1);
+  CTN_TRY(run_iterator(writer.pins(), "i_mark", 0));
+  return {};
+}
+
 Result<Origins> noted_moves(const State& state, std::uint32_t hierarchy) {
   Origins noted;
   if (load(state.core().hierarchies[hierarchy].notes_moves) == 0) return noted;

@@ -26,6 +26,9 @@ Result<std::vector<T>> run_iterator_as(const Pins& pins, const std::string& prog
   return out;
 }
 
+/* Leaves the mark of a new walk, core().walk_mark, in the record of each task there is. */
+Result<void> mark_tasks(Writer& writer);
+
 /* Asks the subsystems of the target's hierarchy whether the tasks that `belongs` names may come; under
  * kWithin with their limits. The first refusal is returned. */
 Result<void> ask_subsystems(const Writer& writer, Slot slot, Limits limits,

@@ -15,10 +15,10 @@ struct FsckReport {
 };
 
 /* Checks the tree and what is derived from it, the bindings, that the hooks in need are attached,
- * `population`, references and each subsystem's counters and amounts against a walk over all tasks
- * and files and against the tables of both, and that nothing is left of killed commands. Tasks fork
- * and exit meanwhile, so a figure counts as wrong only when it is off by the same amount in several
- * walks in a row. With `repair` what is wrong is mended: what is derived is made anew, counters are
+ * `population`, references and each subsystem's counters and amounts against the tables of tasks and
+ * files, the table of tasks against walks over all tasks, and that nothing is left of killed commands.
+ * Tasks fork and exit meanwhile, so a figure counts as wrong only when it is off by the same amount in
+ * several looks in a row, and a task as missing when it is for longer than a fork takes. With `repair` what is wrong is mended: what is derived is made anew, counters are
  * what the tables say, what the dead left behind goes. */
 Result<FsckReport> fsck(Writer& writer, bool repair);
 

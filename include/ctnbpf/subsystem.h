@@ -99,8 +99,8 @@ struct Subsystem {
   /* May `tasks` tasks come into `slot`? The first refusal aborts the attach. */
   Result<void> (*can_attach)(const State& state, Slot slot, std::uint64_t tasks) = nullptr;
   Result<Figures> (*figures)(const State& state, Slot slot) = nullptr;
-  /* Compares the subsystem's counters with a walk over real tasks; see fsck.h. `expected` is by
-   * slot the number of task records charged there, not summed up the tree. */
+  /* Compares the subsystem's counters with the tasks themselves; see fsck.h. `expected` is by slot
+   * the number of task records charged there, not summed up the tree. */
   Result<std::vector<std::string>> (*check)(const State& state,
                                             std::span<const std::uint64_t> expected) = nullptr;
   /* Mends what `check` finds, where that can be done; what was mended. */

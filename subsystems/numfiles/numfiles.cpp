@@ -126,7 +126,7 @@ Result<std::vector<std::string>> repair(Writer& writer) {
 Result<std::vector<ctn_file>> charged_files(const State& state) {
   CTN_ASSIGN(ObjectTable files, ObjectTable::open(state.pins(), "file", sizeof(ctn_file), false));
   std::vector<ctn_file> found;
-  files.each<ctn_file>([&](const ctn_file& file) {
+  files.each<ctn_file>([&](std::uint64_t, const ctn_file& file) {
     if (Slot slot = load(file.slot); slot != 0) found.push_back({slot, load(file.mode)});
   });
   return found;

@@ -4,6 +4,7 @@
 #include "ctnbpf/tree.h"
 #include "mapping.h"
 #include "numtasks/numtasks_parts.h"
+#include "steady.h"
 
 namespace ctnbpf::numtasks {
 namespace {
@@ -85,17 +86,17 @@ Result<std::vector<std::string>> check(const State& state, std::span<const std::
   for (const Expected& wanted : expect(state, all, charged)) {
     const numtasks_state& own = all[wanted.slot];
     if (wanted.slot != root && load(own.current) != wanted.current)
-      found.push_back(fmt::format("{}: numtasks.current is {}, a walk over all tasks finds {}",
+      found.push_back(fmt::format("{}: numtasks.current is {}, the table of tasks makes it {}",
                                   name(state, wanted.slot), load(own.current), wanted.current));
     if (wanted.slot != root && load(own.bound) != bound_of(own))
       found.push_back(fmt::format("{}: {} tasks are let in, the limit and the ceiling make it {}",
                                   name(state, wanted.slot), load(own.bound), bound_of(own)));
     if (in_force && load(all[root].changing) == 0 && !shares_right(own, wanted)) {
       __u64 word = load(own.share);
-      found.push_back(fmt::format(
-          "{}: its shares count {} tasks of {}, a walk over all tasks makes it {} of {}",
-          name(state, wanted.slot), share_usage(word), share_pool(word), wanted.usage,
-          wanted.pool));
+      found.push_back(
+          fmt::format("{}: its shares count {} tasks of {}, the table of tasks makes it {} of {}",
+                      name(state, wanted.slot), share_usage(word), share_pool(word), wanted.usage,
+                      wanted.pool));
     }
   }
   return found;
@@ -112,10 +113,28 @@ Result<void> mend(Writer& writer) {
   return {};
 }
 
-/* Tasks come and go meanwhile, so only what several looks in a row agree about is wrong; a difference is
- * added, as a store would lose what happens at the same time. */
+/* What `current` of each slot lacks. */
+Result<std::vector<std::uint64_t>> lacking(const State& state,
+                                           std::span<const numtasks_state> all) {
+  CTN_ASSIGN(auto charged, charges(state));
+  std::vector<std::uint64_t> lacks(all.size());
+  for (const Expected& wanted : expect(state, all, charged))
+    if (wanted.slot >= CTN_MAX_HIER)
+      lacks[wanted.slot] = wanted.current - load(all[wanted.slot].current);
+  return lacks;
+}
+
+/* 1 for each slot whose shares are wrong. */
+Result<std::vector<std::uint32_t>> wrong_shares(const State& state,
+                                                std::span<const numtasks_state> all) {
+  CTN_ASSIGN(auto charged, charges(state));
+  std::vector<std::uint32_t> wrong(all.size());
+  for (const Expected& wanted : expect(state, all, charged))
+    wrong[wanted.slot] = shares_right(all[wanted.slot], wanted) ? 0 : 1;
+  return wrong;
+}
+
 Result<std::vector<std::string>> repair(Writer& writer) {
-  constexpr int kLooks = 6;
   CTN_ASSIGN(auto all, writer.records<numtasks_state>("numtasks"));
   Slot root = root_of(writer);
   std::vector<std::string> mended;
@@ -128,25 +147,18 @@ Result<std::vector<std::string>> repair(Writer& writer) {
     mended.push_back(
         fmt::format("{}: ended a change of shares that was cut short", name(writer, root)));
   CTN_TRY(mend(writer));
-  std::vector<std::uint64_t> off(all.size()); /* what `current` lacks */
-  bool wrong_shares = (all[root].flags & NUMTASKS_SHARES) != 0;
-  for (int look = 0; look < kLooks; look++) {
-    CTN_ASSIGN(auto charged, charges(writer));
-    bool wrong = false;
-    for (const Expected& wanted : expect(writer, all, charged)) {
-      std::uint64_t now = wanted.slot == root ? 0 : wanted.current - load(all[wanted.slot].current);
-      off[wanted.slot] = look == 0 || off[wanted.slot] == now ? now : 0;
-      wrong = wrong || !shares_right(all[wanted.slot], wanted);
-    }
-    wrong_shares = wrong_shares && wrong;
-  }
+  CTN_ASSIGN(auto off, steady_differences<std::uint64_t>([&] { return lacking(writer, all); }));
   for (Slot slot = CTN_MAX_HIER; slot < off.size(); slot++) {
     if (off[slot] == 0) continue;
     __atomic_fetch_add(&all[slot].current, off[slot], __ATOMIC_ACQ_REL);
     mended.push_back(fmt::format("{}: numtasks.current is {} now, as its tasks say",
                                  name(writer, slot), load(all[slot].current)));
   }
-  if (!wrong_shares) return mended;
+  if ((all[root].flags & NUMTASKS_SHARES) == 0) return mended;
+  CTN_ASSIGN(auto wrong,
+             steady_differences<std::uint32_t>([&] { return wrong_shares(writer, all); }));
+  if (std::all_of(wrong.begin(), wrong.end(), [](std::uint32_t one) { return one == 0; }))
+    return mended;
   CTN_TRY(redo_shares(writer));
   mended.push_back(fmt::format("entered all tasks in the shares of {} anew", name(writer, root)));
   return mended;
