@@ -10,8 +10,8 @@
 #include "ctnbpf/membership.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
+#include "launch.h"
 #include "meters.h"
-#include "spawn.h"
 
 namespace ctnbpf::cli {
 namespace {
@@ -276,7 +276,7 @@ int run(const Context& context, const Options& options) {
     (void)fail(context, error);
     return kRunFailed;
   };
-  auto child = Spawn::start(options.command, hear);
+  auto child = Launch::start(options.command, hear);
   if (!child) return own_failure(child.error());
   ::signal(SIGPIPE, SIG_IGN); /* ours alone: a message nobody reads must not stop the cleaning up */
   std::string told;

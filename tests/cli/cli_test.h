@@ -3,13 +3,13 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernel_test.h"
@@ -97,11 +97,7 @@ class Piped {
       /* Whoever started the tests in the background may have had these ignored. */
       for (int signal : {SIGINT, SIGQUIT, SIGHUP, SIGTERM}) ::signal(signal, SIG_DFL);
       prepare();
-      std::vector<char*> words;
-      for (const std::string& word : argv) words.push_back(const_cast<char*>(word.c_str()));
-      words.push_back(nullptr);
-      ::execvp(words[0], words.data());
-      ::_exit(127);
+      exec(argv);
     }
     ::close(in[0]);
     ::close(out[1]);
@@ -139,13 +135,7 @@ class Piped {
   }
 
   /* Exit status, or 128 + signal. */
-  int wait() {
-    int status = 0;
-    while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
-    }
-    pid_ = -1;
-    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-  }
+  int wait() { return wait_for(std::exchange(pid_, -1)); }
 
  private:
   pid_t pid_ = -1;

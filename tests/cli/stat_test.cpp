@@ -5,7 +5,7 @@
 #include <sstream>
 
 #include "cli_test.h"
-#include "pty.h"
+#include "terminal.h"
 
 namespace ctnbpf::test {
 namespace {

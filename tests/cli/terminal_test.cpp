@@ -1,7 +1,7 @@
 /* run on a terminal: as if the command ran alone. What a test waits for is written so that the echo
  * of the typed line does not contain it ($((...)), quotes). */
 #include "cli_test.h"
-#include "pty.h"
+#include "terminal.h"
 
 namespace ctnbpf::test {
 namespace {

@@ -12,28 +12,21 @@
 #include <utility>
 
 namespace ctnbpf::test {
-namespace {
-
-int code_of(int status) {
-  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-}
 
 int wait_for(pid_t pid) {
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
-  return code_of(status);
+  return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-[[noreturn]] void exec(const std::vector<std::string>& argv) {
+void exec(const std::vector<std::string>& argv) {
   std::vector<char*> words;
   for (const std::string& word : argv) words.push_back(const_cast<char*>(word.c_str()));
   words.push_back(nullptr);
   ::execvp(words[0], words.data());
   ::_exit(127);
 }
-
-}  // namespace
 
 Output run(const std::vector<std::string>& argv) {
   std::array<int, 2> out = {};

@@ -16,6 +16,11 @@ struct Output {
   std::string err;
 };
 
+/* Waits for the end of a child: exit status, or 128 + signal. */
+int wait_for(pid_t pid);
+/* Becomes `argv` (found in PATH), or ends with 127. */
+[[noreturn]] void exec(const std::vector<std::string>& argv);
+
 /* Runs `argv` (found in PATH) to its end, with empty standard input. */
 Output run(const std::vector<std::string>& argv);
 /* Runs a shell command line. */

@@ -24,11 +24,11 @@ struct Ended {
 
 /* A child that waits for release() before it runs anything of the command. If this process dies
  * first, the child ends without having run it. */
-class Spawn {
+class Launch {
  public:
-  static Result<Spawn> start(const std::vector<std::string>& argv,
-                             void (*prepare)(const std::string& told));
-  Spawn(Spawn&&) = default;
+  static Result<Launch> start(const std::vector<std::string>& argv,
+                              void (*prepare)(const std::string& told));
+  Launch(Launch&&) = default;
 
   pid_t pid() const { return pid_; }
   /* Lets it exec, after `prepare` of start() was called there with `told`. ENOENT, EACCES, ...: exec
@@ -41,7 +41,7 @@ class Spawn {
   Ended wait();
 
  private:
-  Spawn() = default;
+  Launch() = default;
   pid_t pid_ = -1;
   UniqueFd gate_;       /* a byte written here releases the child */
   UniqueFd exec_error_; /* its errno comes here if exec fails; end of file if not */

@@ -1,4 +1,4 @@
-#include "spawn.h"
+#include "launch.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -77,35 +77,35 @@ int Ended::exit_code() const {
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
-Result<Spawn> Spawn::start(const std::vector<std::string>& argv,
-                           void (*prepare)(const std::string& told)) {
-  Spawn spawn;
+Result<Launch> Launch::start(const std::vector<std::string>& argv,
+                             void (*prepare)(const std::string& told)) {
+  Launch launch;
   UniqueFd gate_read;
   UniqueFd error_write;
-  CTN_TRY(make_pipe(gate_read, spawn.gate_));
-  CTN_TRY(make_pipe(spawn.exec_error_, error_write));
+  CTN_TRY(make_pipe(gate_read, launch.gate_));
+  CTN_TRY(make_pipe(launch.exec_error_, error_write));
 
   sigset_t old_mask;
-  sigemptyset(&spawn.waited_);
-  for (int signal : kPassed) sigaddset(&spawn.waited_, signal);
-  sigaddset(&spawn.waited_, SIGCHLD);
-  ::sigprocmask(SIG_BLOCK, &spawn.waited_, &old_mask);
+  sigemptyset(&launch.waited_);
+  for (int signal : kPassed) sigaddset(&launch.waited_, signal);
+  sigaddset(&launch.waited_, SIGCHLD);
+  ::sigprocmask(SIG_BLOCK, &launch.waited_, &old_mask);
   /* Whoever started us may ignore SIGCHLD; then the command's status would be lost. */
   struct sigaction plain = {};
   plain.sa_handler = SIG_DFL;
   struct sigaction on_child = {};
   ::sigaction(SIGCHLD, &plain, &on_child);
 
-  spawn.pid_ = ::fork();
-  if (spawn.pid_ < 0) return system_error("start the command");
-  if (spawn.pid_ == 0) {
-    spawn.gate_.reset(); /* or our own copy would keep the gate open after the parent's death */
+  launch.pid_ = ::fork();
+  if (launch.pid_ < 0) return system_error("start the command");
+  if (launch.pid_ == 0) {
+    launch.gate_.reset(); /* or our own copy would keep the gate open after the parent's death */
     wait_and_exec(gate_read.get(), error_write.get(), argv, old_mask, on_child, prepare);
   }
-  return spawn;
+  return launch;
 }
 
-Result<void> Spawn::release(const std::string& told) {
+Result<void> Launch::release(const std::string& told) {
   std::string all = told + kGo;
   for (std::size_t at = 0;
        at < all.size();) { /* if the child is gone already, the read below ends */
@@ -125,13 +125,13 @@ Result<void> Spawn::release(const std::string& told) {
   return Error{error, std::strerror(error)};
 }
 
-void Spawn::abandon() {
+void Launch::abandon() {
   gate_.reset();
   while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
   }
 }
 
-Ended Spawn::wait() {
+Ended Launch::wait() {
   Ended ended;
   for (;;) {
     siginfo_t info = {};

@@ -5,13 +5,15 @@
 #include <poll.h>
 #include <pty.h>
 #include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <chrono>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "process.h"
 
 namespace ctnbpf::test {
 
@@ -27,11 +29,7 @@ class Pty {
       for (int signal : {SIGINT, SIGQUIT, SIGHUP, SIGTSTP}) ::signal(signal, SIG_DFL);
       ::setenv("TERM", "dumb", 1);
       ::setenv("PS1", "$ ", 1);
-      std::vector<char*> words;
-      for (const std::string& word : argv) words.push_back(const_cast<char*>(word.c_str()));
-      words.push_back(nullptr);
-      ::execvp(words[0], words.data());
-      ::_exit(127);
+      exec(argv);
     }
   }
   Pty(const Pty&) = delete;
@@ -85,13 +83,7 @@ class Pty {
   }
 
   /* Exit status, or 128 + signal. */
-  int wait() {
-    int status = 0;
-    while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
-    }
-    pid_ = -1;
-    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-  }
+  int wait() { return wait_for(std::exchange(pid_, -1)); }
 
  private:
   pid_t pid_ = -1;
