@@ -73,7 +73,7 @@ Result<std::uint32_t> find_hierarchy(const State& state, std::string_view name) 
     return Error{ENOENT,
                  fmt::format("no hierarchy or subsystem '{}': `ctnbpf hierarchy list` shows "
                              "what there is",
-                             printable(name))};
+                             printable(name.substr(0, 80)))};
   std::uint8_t bound = load(state.core().bound[subsystem->id]);
   if (bound == 0 || bound > CTN_MAX_HIER)
     return Error{ENOENT,

@@ -131,9 +131,20 @@ bool has_subcommand(const CLI::App& app, const std::string& name) {
 /* What CLI11 says, as one of our sentences. */
 std::string usage_message(const CLI::ParseError& error, const std::vector<std::string>& words,
                           const CLI::App& app, const Command* chosen) {
-  if (chosen == nullptr) return "no command given: `ctnbpf --help` lists them";
-  std::string name = chosen->name;
   std::string said = printable(error.what());
+  /* "The following argument was not expected: WORD" */
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
+    std::string word = said.substr(std::min(said.find(": ") + 2, said.size()));
+    said = fmt::format("{} '{}'", word[0] == '-' ? "unknown option" : "unexpected argument", word);
+  }
+  if (chosen == nullptr) {
+    for (const std::string& word : words)
+      if (word.starts_with("-") &&
+          app.get_option_no_throw(word.substr(0, word.find('='))) == nullptr)
+        return fmt::format("unknown option '{}': `ctnbpf --help` lists them", printable(word));
+    return "no command given: `ctnbpf --help` lists them";
+  }
+  std::string name = chosen->name;
   auto next =
       std::find_if(words.begin() + static_cast<std::ptrdiff_t>(*find_verb(words)) + 1, words.end(),
                    [](const std::string& word) { return !word.starts_with("-"); });

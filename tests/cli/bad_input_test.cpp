@@ -29,6 +29,9 @@ class BadInput : public CliTest {
 
 TEST_F(BadInput, UsageErrors) {
   fails({}, 2, {"no command given: `ctnbpf --help` lists them"});
+  fails({"--nosuch"}, 2, {"unknown option '--nosuch': `ctnbpf --help` lists them"});
+  fails({"tree", "--nosuch"}, 2, {"tree: unknown option '--nosuch': see `ctnbpf tree --help`"});
+  fails({"tree", "default:/", "default:/a"}, 2, {"tree: unexpected argument 'default:/a'"});
   fails({"nosuch"}, 2, {"unknown command 'nosuch'"});
   fails({"\x1b[31mred\nline"}, 2, {"unknown command '\\x1b[31mred\\x0aline'"});
   fails({"--nosuch", "tree"}, 2, {"--nosuch", "`ctnbpf tree --help`"});
