@@ -70,9 +70,9 @@ static inline __attribute__((always_inline)) __u64 forkrate_recent(const struct 
 static inline __attribute__((always_inline)) int forkrate_count(__u64 *entry, __u32 step) {
   for (int i = 0; i < FORKRATE_TRIES; i++) {
     __u64 old = *(volatile __u64 *)entry;
-    __s32 age = (__s32)(step - (__u32)(old >> 32));
-    if (age < 0 && age >= -FORKRATE_AHEAD) return 0;
-    __u64 next = age == 0 ? old + 1 : ((__u64)step << 32) | 1;
+    __u32 later = (__u32)(old >> 32) - step;
+    if (later - 1 < FORKRATE_AHEAD) return 0;
+    __u64 next = later == 0 ? old + 1 : ((__u64)step << 32) | 1;
     if (__sync_val_compare_and_swap(entry, old, next) == old) return 1;
   }
   return 0;
