@@ -58,7 +58,7 @@ void print_lost(const Context& context, std::uint64_t lost) {
   if (context.json)
     fmt::print("{}\n", nlohmann::ordered_json{{"event", "lost"}, {"count", lost}}.dump());
   else
-    fmt::print("({} events lost: they came quicker than they were read)\n", lost);
+    fmt::print("({} events lost: the last {} are kept)\n", lost, CTN_EVENT_LOG);
 }
 
 void print_event(const Context& context, const State& state, const ctn_event& event) {
