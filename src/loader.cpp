@@ -155,7 +155,7 @@ Loaded::Loaded(Loaded&&) noexcept = default;
 Loaded::~Loaded() = default;
 
 Result<Loaded> Loaded::load(const LoadSettings& settings) {
-  CTN_ASSIGN(Levels levels, probe_levels());
+  CTN_ASSIGN(Levels levels, probe_levels(Probing::kNeeded));
   if (levels.task() == CTN_LEVEL_NONE)
     return Error{ENOTSUP,
                  "this kernel runs none of the hooks that count tasks: `ctnbpf doctor` says "

@@ -35,33 +35,45 @@ enum class Fires {
   kNot,    /* needs a mounted overlayfs: is only attached */
 };
 
-constexpr struct {
+/* Programs that do without another if they all work. */
+using Better = std::array<const char*, 2>;
+constexpr Better kStrictTask = {"l_task_alloc", "l_task_free"};
+constexpr Better kStrictFile = {"l_file_alloc", "l_file_free"};
+
+constexpr struct Probe {
   const char* program;
   const char* hook;
   bool gate;
   Fires fires;
   bool alone = false; /* some kernels refuse it: loaded by itself */
+  Better better = {}; /* with these nothing else needs it; they come before it */
 } kProbes[] = {
-    {"l_task_alloc", "lsm/task_alloc", true, Fires::kInLife},
-    {"l_task_free", "lsm/task_free", false, Fires::kLate},
-    {"f_task_alloc", "fmod_ret/security_task_alloc", true, Fires::kInLife},
-    {"f_task_free", "fentry/security_task_free", false, Fires::kLate},
-    {"f_release", "fentry/release_task", false, Fires::kInLife},
-    {"t_newtask", "tp_btf/task_newtask", false, Fires::kInLife},
-    {"t_exit", "tp_btf/sched_process_exit", false, Fires::kInLife},
-    {"t_task_free", "tp_btf/sched_process_free", false, Fires::kLate},
-    {"t_switch", "tp_btf/sched_switch", false, Fires::kInLife},
-    {"l_file_alloc", "lsm/file_alloc_security", true, Fires::kFile, true},
-    {"f_file_alloc", "fmod_ret/security_file_alloc", true, Fires::kFile},
-    {"l_file_free", "lsm/file_free_security", false, Fires::kFile},
-    {"f_file_free", "fentry/security_file_free", false, Fires::kFile},
-    {"f_affinity", "fentry/sched_setaffinity", false, Fires::kMask, true},
-    {"l_setscheduler", "lsm/task_setscheduler", true, Fires::kMask},
-    {"f_setscheduler", "fmod_ret/security_task_setscheduler", true, Fires::kMask},
+    /* First, as what is only attached stays so until all are tried: see Attached. */
     {"f_file_noacct", "fentry/alloc_empty_file_noaccount", false, Fires::kNot, true},
     {"x_file_noacct", "fexit/alloc_empty_file_noaccount", false, Fires::kNot, true},
     {"f_file_backing", "fentry/alloc_empty_backing_file", false, Fires::kNot, true},
     {"x_file_backing", "fexit/alloc_empty_backing_file", false, Fires::kNot, true},
+    {"l_task_alloc", "lsm/task_alloc", true, Fires::kInLife},
+    {"l_task_free", "lsm/task_free", false, Fires::kLate},
+    {"f_task_alloc", "fmod_ret/security_task_alloc", true, Fires::kInLife, false, kStrictTask},
+    {"f_task_free", "fentry/security_task_free", false, Fires::kLate, false, kStrictTask},
+    {"f_release", "fentry/release_task", false, Fires::kInLife},
+    {"t_newtask", "tp_btf/task_newtask", false, Fires::kInLife},
+    {"t_exit", "tp_btf/sched_process_exit", false, Fires::kInLife},
+    {"t_task_free", "tp_btf/sched_process_free", false, Fires::kLate, false, kStrictTask},
+    {"t_switch", "tp_btf/sched_switch", false, Fires::kInLife},
+    {"l_file_alloc", "lsm/file_alloc_security", true, Fires::kFile, true},
+    {"l_file_free", "lsm/file_free_security", false, Fires::kFile},
+    {"f_file_alloc", "fmod_ret/security_file_alloc", true, Fires::kFile, false, kStrictFile},
+    {"f_file_free", "fentry/security_file_free", false, Fires::kFile, false, {"l_file_free"}},
+    {"f_affinity", "fentry/sched_setaffinity", false, Fires::kMask, true},
+    {"l_setscheduler", "lsm/task_setscheduler", true, Fires::kMask},
+    {"f_setscheduler",
+     "fmod_ret/security_task_setscheduler",
+     true,
+     Fires::kMask,
+     false,
+     {"l_setscheduler"}},
 };
 
 bool is_lsm(const char* hook) { return std::string_view(hook).starts_with("lsm/"); }
@@ -131,8 +143,17 @@ Skeleton load_probes(const char* name, int& error) {
   return error == 0 ? std::move(skeleton) : nullptr;
 }
 
+/* What is attached and fired by nobody. It stays while the others are tried: on Linux 6.1 the first
+ * function to get a trampoline waits for a grace period of RCU tasks (100 ms and more), the next do not. */
+struct Attached {
+  Skeleton skeleton;
+  std::unique_ptr<bpf_link, Destroy> link;
+};
+
 /* Empty if the hook works, else why not. `all` is the object with every probe, if that loads. */
-std::string try_probe(probe_bpf* all, const char* name, bool gate, Fires fires) {
+std::string try_probe(probe_bpf* all, const Probe& tried, std::vector<Attached>& kept) {
+  const char* name = tried.program;
+  Fires fires = tried.fires;
   Skeleton own;
   if (all == nullptr || alone(name)) {
     int error = 0;
@@ -146,7 +167,10 @@ std::string try_probe(probe_bpf* all, const char* name, bool gate, Fires fires) 
   bpf_program* program = bpf_object__find_program_by_name(all->obj, name);
   std::unique_ptr<bpf_link, Destroy> link(bpf_program__attach(program));
   if (!link) return fmt::format("the program cannot be attached: {}", std::strerror(errno));
-  if (fires == Fires::kNot) return {};
+  if (fires == Fires::kNot) {
+    kept.push_back({std::move(own), std::move(link)});
+    return {};
+  }
 
   auto fire = fires == Fires::kFile   ? open_and_close
               : fires == Fires::kMask ? set_same_mask
@@ -156,7 +180,7 @@ std::string try_probe(probe_bpf* all, const char* name, bool gate, Fires fires) 
   fire();
   if (fires == Fires::kLate ? !ran(*all, *probe) : probe->runs == 0)
     return "the program is attached and never runs";
-  if (!gate) return {};
+  if (!tried.gate) return {};
   probe->refuse_pid = static_cast<std::uint32_t>(::getpid());
   bool passed = fire();
   probe->refuse_pid = 0;
@@ -190,6 +214,12 @@ void find_place_level(Levels& levels) {
     place = CTN_LEVEL_FALLBACK;
 }
 
+bool has_better(const Levels& levels, const Probe& probe) {
+  return probe.better[0] != nullptr &&
+         std::all_of(probe.better.begin(), probe.better.end(),
+                     [&](const char* one) { return one == nullptr || levels.works(one); });
+}
+
 }  // namespace
 
 bool Levels::works(const std::string& program) const {
@@ -198,7 +228,7 @@ bool Levels::works(const std::string& program) const {
   return false;
 }
 
-Result<Levels> probe_levels() {
+Result<Levels> probe_levels(Probing which) {
   if (!kernel_facts().btf)
     return Error{ENOTSUP,
                  "this kernel has no BTF (/sys/kernel/btf/vmlinux is missing): use one built "
@@ -208,11 +238,12 @@ Result<Levels> probe_levels() {
   int error = 0;
   Skeleton all = load_probes(nullptr, error);
   bool lsm_runs = false;
-  for (const auto& one : kProbes) {
+  std::vector<Attached> kept;
+  for (const Probe& one : kProbes) {
+    if (which == Probing::kNeeded && has_better(levels, one)) continue;
     /* Without `bpf` in the LSM list none of its programs runs: not waited for one by one. */
     bool hopeless = is_lsm(one.hook) && one.fires == Fires::kLate && !lsm_runs;
-    std::string reason = hopeless ? "BPF LSM programs do not run"
-                                  : try_probe(all.get(), one.program, one.gate, one.fires);
+    std::string reason = hopeless ? "BPF LSM programs do not run" : try_probe(all.get(), one, kept);
     lsm_runs = lsm_runs || (is_lsm(one.hook) && reason.empty());
     levels.hooks.push_back({one.program, one.hook, reason.empty(), reason});
   }

@@ -29,9 +29,12 @@ struct Levels {
   bool works(const std::string& program) const;
 };
 
+/* kNeeded leaves out what would only stand in for hooks that work. */
+enum class Probing { kAll, kNeeded };
+
 /* Loads each probe and fires its hook: some 100 ms, leaves nothing behind. Needs root. ENOTSUP: this
  * kernel has no BTF, or no tracepoint that counts tasks. */
-Result<Levels> probe_levels();
+Result<Levels> probe_levels(Probing which = Probing::kAll);
 
 const char* level_name(std::uint32_t level); /* "strict", "fallback", "accounting", "none" */
 
