@@ -93,12 +93,9 @@ int Keeper::serve() const {
   return 0;
 }
 
-void CrashTest::SetUpTestSuite() { (void)take_down(Pins(kDefaultPinRoot), true); }
-void CrashTest::TearDownTestSuite() { (void)take_down(Pins(kDefaultPinRoot), true); }
-
-LoadSettings CrashTest::settings() const {
+LoadSettings CrashTest::sizes(bool small) {
   LoadSettings wanted;
-  wanted.max_containers = small() ? 6 : 4096; /* large: none is used twice, and none waited for */
+  wanted.max_containers = small ? 6 : 4096; /* large: none is used twice, and none waited for */
   wanted.max_tasks = 64;
   wanted.max_files = 512;
   wanted.default_layout = false;
@@ -106,12 +103,9 @@ LoadSettings CrashTest::settings() const {
 }
 
 void CrashTest::SetUp() {
-  if (auto old = State::open(pins());
-      old && old->core().max_containers != settings().max_containers)
-    (void)take_down(pins(), true);
   KernelTest::SetUp();
   if (IsSkipped() || HasFatalFailure()) return;
-  detach_unused_hooks();
+  if (hooks_go()) detach_unused_hooks();
   make_default();
   if (HasFatalFailure() || alone()) return;
   create("default:/keep");

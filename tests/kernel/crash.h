@@ -57,13 +57,14 @@ class Keeper {
  * and opening. */
 class CrashTest : public KernelTest {
  protected:
-  static void SetUpTestSuite();
-  static void TearDownTestSuite();
   void SetUp() override;
   void TearDown() override;
-  LoadSettings settings() const override;
+  LoadSettings settings() const override { return sizes(small()); }
+  static LoadSettings sizes(bool small);
 
   virtual bool alone() const { return false; } /* without default:/keep */
+  /* Do hooks come and go with the commands? Where default:/keep does not hold all of them. */
+  virtual bool hooks_go() const { return alone() || cpu_free(); }
   virtual bool small() const {
     return false;
   } /* with few containers, so that a rebuilding has few steps */

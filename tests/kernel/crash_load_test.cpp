@@ -13,21 +13,28 @@
 namespace ctnbpf::test {
 namespace {
 
+bool any_pins() {
+  std::string root = kDefaultPinRoot;
+  return std::filesystem::exists(root) || std::filesystem::exists(root + "-new") ||
+         std::filesystem::exists(root + "-old");
+}
+
+/* Loads once for all its tests, which pin that again and again: nothing is up when one begins. */
 class CrashLoad : public CrashTest {
  protected:
-  bool alone() const override { return true; }
+  static void SetUpTestSuite() {
+    (void)take_down(Pins(kDefaultPinRoot), true);
+    loaded_.emplace(::geteuid() == 0 ? Loaded::load(sizes(false)) : Error{ENOTSUP, "needs root"});
+  }
+  static void TearDownTestSuite() { loaded_.reset(); }
   void SetUp() override {
-    CrashTest::SetUp();
-    if (IsSkipped() || HasFatalFailure()) return;
-    (void)take_down(pins(), true);
+    if (!*loaded_ && loaded_->error().code == ENOTSUP) CTN_SKIP(loaded_->error().what);
+    ASSERT_TRUE(loaded_->has_value()) << loaded_->error().what;
   }
   void TearDown() override { (void)take_down(pins(), true); }
 
-  static bool any_pins() {
-    return std::filesystem::exists(kDefaultPinRoot) ||
-           std::filesystem::exists(std::string(kDefaultPinRoot) + "-new") ||
-           std::filesystem::exists(std::string(kDefaultPinRoot) + "-old");
-  }
+  static Result<void> pin() { return (*loaded_)->pin(Pins(kDefaultPinRoot)); }
+
   /* Hierarchy, container, hooks; the maps of an earlier round have the first two still. */
   void use() {
     if (exists("default:/w"))
@@ -36,19 +43,20 @@ class CrashLoad : public CrashTest {
       run_all({{"hierarchy", "create", "default"}, {"create", "default:/w"}});
     EXPECT_FALSE(std::filesystem::is_empty(std::string(kDefaultPinRoot) + "/links"));
   }
+
+ private:
+  inline static std::optional<Result<Loaded>> loaded_;
 };
 
 /* Everything or nothing is in place, and whoever comes next has it all. */
 TEST_F(CrashLoad, PinningAtEveryStep) {
-  auto loaded = Loaded::load(settings());
-  ASSERT_TRUE(loaded.has_value()) << loaded.error().what;
-  auto pin = [&] { return remove_left_over_pins(pins()) && loaded->pin(pins()) ? 0 : 1; };
+  auto pin_anew = [&] { return remove_left_over_pins(pins()) && pin() ? 0 : 1; };
   at_every_step("pinning", Kills::kEach, [&](std::uint64_t step) {
-    Stopped stopped = run_until_step(step, pin);
+    Stopped stopped = run_until_step(step, pin_anew);
     SCOPED_TRACE(fmt::format("up, killed at step {}: {}", step, stopped.last));
     if (!pins().exist()) {
       EXPECT_TRUE(stopped.killed);
-      EXPECT_EQ(run_until_step(0, pin).code, 0);
+      EXPECT_EQ(run_until_step(0, pin_anew).code, 0);
     }
     EXPECT_TRUE(State::open(pins()).has_value());
     EXPECT_TRUE(left_over_pins(pins()).empty());
@@ -58,10 +66,8 @@ TEST_F(CrashLoad, PinningAtEveryStep) {
 }
 
 TEST_F(CrashLoad, DownAtEveryStep) {
-  auto loaded = Loaded::load(settings());
-  ASSERT_TRUE(loaded.has_value()) << loaded.error().what;
   at_every_step("down", Kills::kEach, [&](std::uint64_t step) {
-    EXPECT_TRUE(loaded->pin(pins()).has_value());
+    EXPECT_TRUE(pin().has_value());
     use();
     Stopped stopped = run_until_step(step, [] { return run_command({"down"}); });
     SCOPED_TRACE(fmt::format("down, killed at step {}: {}", step, stopped.last));
@@ -72,15 +78,16 @@ TEST_F(CrashLoad, DownAtEveryStep) {
 }
 
 /* `down` takes back what it did to tasks and to the cgroup tree; a killed one is finished by the next.
- * Loads each time. */
-class CrashDownPlaced : public CrashLoad, public ::testing::WithParamInterface<const char*> {
+ * Loads for each round but the first. */
+class CrashDownPlaced : public CrashTest, public ::testing::WithParamInterface<const char*> {
  protected:
   void SetUp() override {
     if (kCpus.online().count() < 2) GTEST_SKIP() << "needs 2 CPUs";
     if (GetParam() == std::string("cgroup") && !Groups::available(Groups::Version::kV2))
       CTN_SKIP("no cpuset controller of cgroup v2");
-    CrashLoad::SetUp();
+    KernelTest::SetUp();
   }
+  void TearDown() override { (void)take_down(pins(), true); }
 };
 INSTANTIATE_TEST_SUITE_P(Placement, CrashDownPlaced, ::testing::Values("affinity", "cgroup"),
                          [](const auto& one) { return std::string(one.param); });

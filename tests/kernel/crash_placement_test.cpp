@@ -144,6 +144,7 @@ INSTANTIATE_TEST_SUITE_P(Group, Crash, ::testing::Values(kRemoval), name_of);
 class CrashSwitch : public CrashTest {
  protected:
   bool alone() const override { return true; }
+  bool hooks_go() const override { return false; }
   static std::string controllers() {
     std::string line;
     std::getline(std::ifstream("/sys/fs/cgroup/cgroup.subtree_control"), line);

@@ -22,12 +22,21 @@ class TakeDownAtEnd : public ::testing::Environment {
 [[maybe_unused]] const auto* const kAtEnd =
     ::testing::AddGlobalTestEnvironment(new TakeDownAtEnd); /* owned by gtest */
 
+bool is_up_otherwise(const Pins& pins, const LoadSettings& wanted) {
+  auto state = State::open(pins);
+  if (!state) return false;
+  const ctn_core& core = state->core();
+  return core.max_containers != wanted.max_containers || core.max_tasks != wanted.max_tasks ||
+         core.max_files != wanted.max_files;
+}
+
 }  // namespace
 
 void KernelTest::SetUp() {
   if (::geteuid() != 0) CTN_SKIP("needs root");
   static bool first = true;
-  if (std::exchange(first, false)) (void)take_down(pins_, true); /* of an earlier, broken run */
+  bool broken = std::exchange(first, false); /* what an earlier run may have left */
+  if (broken || is_up_otherwise(pins_, settings())) (void)take_down(pins_, true);
   auto up = bring_up(pins_, settings());
   if (!up && up.error().code == ENOTSUP) CTN_SKIP(up.error().what);
   ASSERT_TRUE(up.has_value()) << up.error().what;

@@ -21,7 +21,7 @@ class KernelTest : public ::testing::Test {
  protected:
   void SetUp() override;
   void TearDown() override;
-  /* How ctnbpf is brought up, if it is not up. */
+  /* How ctnbpf is brought up, if it is not up with these sizes. */
   virtual LoadSettings settings() const { return {}; }
 
   /* Skips the test (in the VM: fails it) below this level. */
