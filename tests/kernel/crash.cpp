@@ -34,6 +34,7 @@ int open_once() {
 }  // namespace
 
 bool in_full() { return std::getenv("CTNBPF_CRASH_ALL") != nullptr; }
+bool at_odd_steps() { return std::getenv("CTNBPF_CRASH_ODD") != nullptr && !in_full(); }
 
 void at_every_step(const std::string& name, Kills kills,
                    const std::function<Stopped(std::uint64_t stop_at)>& round) {
@@ -41,8 +42,13 @@ void at_every_step(const std::string& name, Kills kills,
   std::uint64_t killed = 0;
   auto few = static_cast<std::uint64_t>(kills);
   if (few == 0 || in_full()) {
-    while (!::testing::Test::HasFailure() && round(killed + 1).killed) killed++;
-    steps = killed;
+    std::uint64_t stride = at_odd_steps() ? 2 : 1;
+    for (std::uint64_t step = 1; !::testing::Test::HasFailure(); step += stride) {
+      Stopped stopped = round(step);
+      steps = stopped.steps;
+      if (!stopped.killed) break;
+      killed++;
+    }
   } else {
     steps = round(kNever).steps;
     few = std::min(few, steps);
@@ -227,8 +233,8 @@ Stopped Crash::round(std::uint64_t stop_at) {
       EXPECT_TRUE(now == scenario.at_first || now == scenario.at_last) << now;
     }
   }
-  /* Whoever comes next: at every other step fsck, else the command itself. */
-  bool fsck_first = stop_at % 2 == 0 && scenario.damage == nullptr;
+  /* Whoever comes next: at every other step fsck, else the command itself; so among the odd ones too. */
+  bool fsck_first = stop_at % 4 >= 2 && scenario.damage == nullptr;
   if (fsck_first) expect_consistent();
   if (stopped.killed) {
     Stopped again = run(command);
