@@ -9,6 +9,7 @@
 #include <bpf/bpf_tracing.h>
 
 #include "ctnbpf/abi.h"
+#include "section.bpf.h"
 
 #define EAGAIN 11
 #define ENFILE 23
@@ -18,14 +19,34 @@
  * control plane maps it as one struct. */
 struct ctn_core core SEC(".data.core");
 
-/* The containers, by slot; sized at load. */
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(map_flags, BPF_F_MMAPABLE);
-  __uint(max_entries, 1);
-  __type(key, __u32);
-  __type(value, struct ctn_node);
-} nodes SEC(".maps");
+/* One record for each slot. */
+#define CTN_BY_SLOT(name, type) CTN_SECTION(name, type)
+
+/* How many slots there are, and how many of those are not for roots. Set at load. */
+const volatile __u32 slot_count = 1;
+const volatile __u32 container_count = 1;
+
+/* The record of a slot, a root's too; NULL: there is no such slot. */
+#define slot_at(array, slot)                              \
+  ({                                                      \
+    __u64 index = (__u32)(slot);                          \
+    index < slot_count ? section_at(array, index) : NULL; \
+  })
+
+/* The record of a container's slot, or NULL if it is a root's. One comparison answers both whether it is and
+ * whether there is such a slot. */
+#define container_at(array, slot) container_below(array, slot, container_count)
+
+/* The same for those who have `container_count` at hand. */
+#define container_below(array, slot, count)                             \
+  ({                                                                    \
+    __u64 below = (__u32)((slot)-CTN_MAX_HIER);                         \
+    asm("" : "+r"(below));                                              \
+    below < (count) ? section_at((array) + CTN_MAX_HIER, below) : NULL; \
+  })
+
+/* The containers. */
+CTN_BY_SLOT(nodes, struct ctn_node);
 
 /* Names and dates, by slot. No program reads it; it is here so that one object has all maps. */
 struct {
@@ -54,9 +75,7 @@ struct {
   __type(value, __u64);
 } name_index SEC(".maps");
 
-static __always_inline struct ctn_node *node_of(__u32 slot) {
-  return bpf_map_lookup_elem(&nodes, &slot);
-}
+static __always_inline struct ctn_node *node_of(__u32 slot) { return slot_at(nodes, slot); }
 
 static __always_inline void count_miss(enum ctn_miss what) {
   __sync_fetch_and_add(&core.misses[what], 1);
@@ -106,21 +125,35 @@ __noinline int counter_raise(__u64 *peak, __u64 was) {
   return 0;
 }
 
-/* Takes one off *held and raises *peak to what it was. A maximum of *held is followed by a decrement
- * or is its value now, so recording it here costs the charging side nothing, and a charge that is
- * reverted leaves no trace. */
-static __always_inline void counter_uncharge_peak(__u64 *held, __u64 *peak) {
+__noinline int counter_lower(__u64 *least, __u64 now) {
+  if (!least) return 0;
+  __u64 low = *(volatile __u64 *)least;
+  for (int i = 0; i < CTN_CAS_TRIES && now < low; i++) {
+    __u64 seen = __sync_val_compare_and_swap(least, low, now);
+    if (seen == low) break;
+    low = seen;
+  }
+  return 0;
+}
+
+/* Takes one off *held and raises *peak to what it was, which it returns. A maximum of *held is followed by a
+ * decrement or is its value now, so recording it here costs the charging side nothing, and a charge that
+ * is reverted leaves no trace. */
+static __always_inline __u64 counter_uncharge_peak(__u64 *held, __u64 *peak) {
   __u64 was = __sync_fetch_and_add(held, -1);
   if (*(volatile __u64 *)peak < was) counter_raise(peak, was);
+  return was;
 }
 
 /* From a container up to below the root: `slot` is each in turn and `state` its record in an array of
  * the subsystem's, which has the parent's slot in it. A plain loop: bpf_loop() would cost a call for
- * each level, and the verifier follows this one where it stands in a global function, so once. */
-#define for_each_level(slot, state, map)                                  \
-  for (int level = 0; level <= CTN_MAX_DEPTH && (slot) >= CTN_MAX_HIER && \
-                      ((state) = bpf_map_lookup_elem(map, &(slot)));      \
-       level++, (slot) = (state)->parent)
+ * each level, and the verifier follows this one where it stands in a global function, so once. Four levels
+ * a turn, so that the count that bounds it for the verifier costs little. */
+#define for_each_level(slot, state, array)                                                    \
+  _Pragma("clang loop unroll_count(4)") for (__u32 level = 0, count = container_count;        \
+                                             level < CTN_MAX_DEPTH + 4 &&                     \
+                                             ((state) = container_below(array, slot, count)); \
+                                             level++, (slot) = (state)->parent)
 
 #include "tasks.bpf.h"
 

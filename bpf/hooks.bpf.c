@@ -59,21 +59,11 @@ static __noinline int tell_fork(struct task_struct *child) {
   return 0;
 }
 
-/* The child is in the task list and cannot run yet. It has to be where its forker is now:
- *  - no record although the forker has one: the gate was skipped, or the forker was moved out of
- *    the roots during the fork. The child gets a record, charged by force.
- *  - another slot than the forker's: the forker was moved during the fork. The child follows.
- * Attached at every level and for good: turning a tracepoint on and off for each attach would patch
- * the kernel's text under running forks, and wait for that, each time. */
-SEC("tp_btf/task_newtask")
-int BPF_PROG(t_newtask, struct task_struct *child, unsigned long clone_flags) {
-  if (core.tree_watch) tell_fork(child);
-  struct ctn_task *mine = task_find(bpf_get_current_task_btf());
+/* The child may not be where its forker is: see t_newtask. Out of line, as it seldom is. */
+static __noinline int put_right(struct task_struct *child, struct ctn_task *mine) {
   /* Without a forker's record, or without a gate, a record of the child is not the child's. */
   if (!mine || core.level[CTN_HOOKS_TASK] == CTN_LEVEL_ACCOUNTING) forget_stale(child);
   if (!mine) return 0;
-  /* Nobody was moved or placed since the gate looked: the child is where its forker is. */
-  if (!gate_can_skip && mine->moves_seen == *(volatile __u32 *)&moves) return 0;
   struct ctn_task *record = task_find(child);
   __u32 before = 0; /* where the gate had put it */
   if (!record) {
@@ -92,6 +82,21 @@ int BPF_PROG(t_newtask, struct task_struct *child, unsigned long clone_flags) {
   }
   cpuset_born(child, record, before);
   return 0;
+}
+
+/* The child is in the task list and cannot run yet. It has to be where its forker is now:
+ *  - no record although the forker has one: the gate was skipped, or the forker was moved out of
+ *    the roots during the fork. The child gets a record, charged by force.
+ *  - another slot than the forker's: the forker was moved during the fork. The child follows.
+ * Nobody was moved or placed since the gate looked: neither can be.
+ * Attached at every level and for good: turning a tracepoint on and off for each attach would patch
+ * the kernel's text under running forks, and wait for that, each time. */
+SEC("tp_btf/task_newtask")
+int BPF_PROG(t_newtask, struct task_struct *child, unsigned long clone_flags) {
+  if (core.tree_watch) tell_fork(child);
+  struct ctn_task *mine = task_find(bpf_get_current_task_btf());
+  if (!gate_can_skip && (!mine || mine->moves_seen == *(volatile __u32 *)&moves)) return 0;
+  return put_right(child, mine);
 }
 
 /* --- CPU masks ---------------------------------------------------------------------------------- */
@@ -115,9 +120,8 @@ int BPF_PROG(f_setscheduler, struct task_struct *task, int ret) {
 /* With interrupts off, by the CPU that switches: nothing can come between, and no run is skipped. */
 SEC("tp_btf/sched_switch")
 int BPF_PROG(t_switch, bool preempt, struct task_struct *prev) {
-  struct ctn_task *record = task_find(prev);
-  if (record) cpuacct_switch(record, prev);
-  return 0;
+  __u64 home = task_home(prev);
+  return task_is_home(home) ? cpuacct_switch(prev, home) : 0;
 }
 
 /* Run by readers: arguments are the CPU to look at and the difference of the clocks, or 0. */
@@ -183,8 +187,8 @@ int BPF_PROG(t_task_free, struct task_struct *task) {
 /* --- open files -------------------------------------------------------------------------------- */
 
 static __always_inline int on_file_alloc(struct file *file) {
-  struct ctn_bucket *home = task_home(bpf_get_current_task_btf());
-  return home ? numfiles_alloc(file, home) : 0;
+  __u64 home = task_home(bpf_get_current_task_btf());
+  return task_is_home(home) ? numfiles_alloc(file, home) : 0;
 }
 
 SEC("lsm/file_alloc_security")
@@ -195,8 +199,8 @@ SEC("fmod_ret/security_file_alloc")
 int BPF_PROG(f_file_alloc, struct file *file, int ret) { return ret ? ret : on_file_alloc(file); }
 
 static __always_inline void on_file_free(struct file *file) {
-  struct ctn_bucket *home = numfiles_home(file);
-  if (home) numfiles_free(file, home);
+  __u64 home = numfiles_home(file);
+  if (numfiles_is_home(home)) numfiles_free(file, home);
 }
 
 SEC("lsm/file_free_security")

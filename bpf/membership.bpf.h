@@ -34,8 +34,7 @@ static __noinline int note_arrival(const struct task_struct *task, __u32 h, __u3
 
 /* Returns the node's flags. */
 static __always_inline __u32 population_add(__u32 slot, __u64 what) {
-  if (slot < CTN_MAX_HIER) return 0; /* roots are not counted: see abi.h */
-  struct ctn_node *node = node_of(slot);
+  struct ctn_node *node = container_at(nodes, slot); /* roots are not counted: see abi.h */
   if (!node) return 0;
   __sync_fetch_and_add(&node->population, what);
   node_arm(node);
@@ -43,8 +42,7 @@ static __always_inline __u32 population_add(__u32 slot, __u64 what) {
 }
 
 static __always_inline void population_sub(__u32 slot, __u64 what) {
-  if (slot < CTN_MAX_HIER) return;
-  struct ctn_node *node = node_of(slot);
+  struct ctn_node *node = container_at(nodes, slot);
   if (!node) return;
   __u64 left = __sync_fetch_and_add(&node->population, -what) - what;
   if (!(left >> 32)) node_emptied(slot);
@@ -56,8 +54,9 @@ static __always_inline void population_sub(__u32 slot, __u64 what) {
  * moved on another CPU meanwhile; counting first and looking again then makes sure that a container
  * we entered still had a live task (the forker) when we were counted, so it cannot have been removed
  * under us. `flags` gets those of the container. */
-static __always_inline bool join(struct ctn_task *child, const struct ctn_task *forker, int h,
-                                 __u32 *flags) {
+static __noinline bool join(struct ctn_task *child, const struct ctn_task *forker, __u32 h,
+                            __u32 *flags) {
+  if (h >= CTN_MAX_HIER) return false;
   const volatile __u32 *word = &forker->slot[h];
   __u32 old = child->slot[h];
   for (int tries = 0; tries < 8; tries++) {
@@ -75,6 +74,22 @@ static __always_inline bool join(struct ctn_task *child, const struct ctn_task *
   return false;
 }
 
+/* The same for a new record, which is in no container yet: the usual case in line. */
+static __always_inline void join_first(struct ctn_task *child, const struct ctn_task *forker,
+                                       __u32 h, __u32 *flags) {
+  const volatile __u32 *word = &forker->slot[h];
+  __u32 slot = *word & ~CTN_EXITED;
+  if (!slot) return;
+  __u32 its_flags = population_add(slot, ONE_TASK);
+  if ((*word & ~CTN_EXITED) == slot) {
+    child->slot[h] = slot;
+    *flags |= its_flags;
+    return;
+  }
+  population_sub(slot, ONE_TASK);
+  join(child, forker, h, flags);
+}
+
 /* Two hierarchies' words at a time, which come first in the record: most are 0, a root. */
 #define CTN_HIER_PAIRS (CTN_MAX_HIER / 2)
 static __always_inline bool pair_is_empty(const struct ctn_task *task, int pair) {
@@ -88,8 +103,8 @@ static __always_inline __u32 inherit(struct ctn_task *child, const struct ctn_ta
 #pragma unroll
   for (int pair = 0; pair < CTN_HIER_PAIRS; pair++) {
     if (pair_is_empty(forker, pair)) continue;
-    join(child, forker, 2 * pair, &flags);
-    join(child, forker, 2 * pair + 1, &flags);
+    join_first(child, forker, 2 * pair, &flags);
+    join_first(child, forker, 2 * pair + 1, &flags);
   }
   return flags;
 }
@@ -137,10 +152,9 @@ static __always_inline void forget_one(struct ctn_task *task, int h) {
 /* The task_struct goes: give back all that is still counted, and the record. Once, should the freeing
  * hook and the control plane, which thinks the hook has missed it, come at the same time. */
 static __always_inline void forget(const struct task_struct *task) {
-  struct table_place at = table_find(&task_buckets, task_bucket_bits, task);
-  if (at.record == NO_RECORD || !table_take(&at, task)) return;
-  struct ctn_task *record = task_record(at.record);
-  if (!record) return;
+  __u64 place = task_place(task);
+  if (place == NO_PLACE || !table_take(task_keys, place, task)) return;
+  struct ctn_task *record = section_at(task_records, place);
   subsystems_release(record);
 #pragma unroll
   for (int pair = 0; pair < CTN_HIER_PAIRS; pair++) {
@@ -149,7 +163,7 @@ static __always_inline void forget(const struct task_struct *task) {
     forget_one(record, 2 * pair + 1);
   }
   __builtin_memset(record, 0, sizeof(*record));
-  table_remove(&at);
+  table_remove(task_keys, task_places, task, place);
 }
 
 /* Is the task of this record gone, though no hook has seen it freed? The last two walks over all

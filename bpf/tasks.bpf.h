@@ -10,34 +10,35 @@
 
 CTN_TABLE(task, struct ctn_task);
 
-static __always_inline struct ctn_task *task_record(__u32 number) {
-  return bpf_map_lookup_elem(&task_records, &number);
+static __always_inline __u64 task_place(const struct task_struct *task) {
+  return table_find(task_keys, task_places, task);
+}
+
+static __always_inline struct ctn_task *task_record(__u64 place) {
+  return place == NO_PLACE ? NULL : section_at(task_records, place);
 }
 
 /* The record of a task, or NULL if it is in every root. The caller is the task itself, or holds it
  * alive: a record goes only when its task_struct is freed. */
 static __always_inline struct ctn_task *task_find(const struct task_struct *task) {
-  struct table_place at = table_find(&task_buckets, task_bucket_bits, task);
-  return at.record == NO_RECORD ? NULL : task_record(at.record);
+  return task_record(task_place(task));
 }
 
-/* The same in two steps, for programs that are run for every open file: the second is taken out of
- * line, and only if the first, short one finds a bucket (table_home). */
-static __always_inline struct ctn_bucket *task_home(const struct task_struct *task) {
-  return table_home(&task_buckets, task_bucket_bits, task);
+/* The same in three steps, for programs that are run for every open file: the last is taken out of line,
+ * and only if the short ones before say that the task can be in the table. */
+static __always_inline __u64 task_home(const struct task_struct *task) {
+  return table_home(task_places, task);
 }
-static __always_inline struct ctn_task *task_find_in(const struct task_struct *task,
-                                                     struct ctn_bucket *home) {
-  struct table_place at = table_find_in(&task_buckets, task_bucket_bits, task, home);
-  return at.record == NO_RECORD ? NULL : task_record(at.record);
+static __always_inline bool task_is_home(__u64 place) { return table_is_home(task_keys, place); }
+static __always_inline struct ctn_task *task_find_from(const struct task_struct *task, __u64 home) {
+  return task_record(table_find_from(task_keys, task_places, task, home));
 }
 
-/* Makes a record; NULL when both buckets are full. At any time only one program inserts a given
+/* Makes a record; NULL when the table is full. At any time only one program inserts a given
  * task: the fork gate before the child is visible, newtask before it can run, or the mover, which
  * leaves alone what is still TASK_NEW. */
 static __always_inline struct ctn_task *task_insert(const struct task_struct *task) {
-  __u32 record = table_insert(&task_buckets, task_bucket_bits, task);
-  return record == NO_RECORD ? NULL : task_record(record);
+  return task_record(table_insert(task_keys, task_places, task));
 }
 
 /* Slot of a task in the hierarchy a subsystem is bound to; 0 while it is unbound. */

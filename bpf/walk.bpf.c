@@ -68,15 +68,14 @@ int i_files(struct bpf_iter__task_file *ctx) {
   struct task_struct *task = ctx->task;
   struct file *file = ctx->file;
   if (!task || !file) return 0;
-  struct table_place at = table_find(&file_buckets, file_bucket_bits, file);
-  if (at.record == NO_RECORD) return 0;
-  struct ctn_file *record = bpf_map_lookup_elem(&file_records, &at.record);
-  if (!record) return 0;
+  __u64 place = table_find(file_keys, file_places, file);
+  if (place == NO_PLACE) return 0;
+  struct ctn_file *record = section_at(file_records, place);
   struct ctn_walk_file out = {.tgid = task->tgid,
                               .tid = task->pid,
                               .fd = ctx->fd,
                               .slot = record->slot,
-                              .record = at.record};
+                              .record = (__u32)place};
   bpf_probe_read_kernel(out.comm, sizeof(out.comm), task->comm);
   bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
   return 0;

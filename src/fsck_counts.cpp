@@ -149,7 +149,7 @@ Result<void> compare_tables(const State& state, std::vector<std::string>& found)
         std::count_if(off.begin(), off.end(), [](std::uint32_t each) { return each != 0; });
     if (wrong != 0)
       found.push_back(
-          fmt::format("the table of {}s: {} counts of its buckets are wrong", one.name, wrong));
+          fmt::format("the table of {}s: {} counts of its places are wrong", one.name, wrong));
   }
   return {};
 }

@@ -91,36 +91,30 @@ void wait_until_detached(const Pins& pins) {
 }
 
 struct Table {
-  Mapping buckets;
+  Mapping keys;
   Mapping records;
 };
 
 Result<Table> open_table(const Pins& pins, const std::string& name, std::uint32_t record_size) {
-  CTN_ASSIGN(Mapping buckets,
-             Mapping::open(pins, name + "_buckets", sizeof(ctn_bucket), ~0U, true));
+  CTN_ASSIGN(Mapping keys, Mapping::open(pins, name + "_keys", sizeof(ctn_key), ~0U, true));
   CTN_ASSIGN(Mapping records, Mapping::open(pins, name + "_records", record_size, ~0U, true));
-  return Table{std::move(buckets), std::move(records)};
+  return Table{std::move(keys), std::move(records)};
 }
 
-bool in_use(const ctn_bucket& bucket) {
-  return load(bucket.home) != 0 || std::any_of(std::begin(bucket.key), std::end(bucket.key),
-                                               [](const __u64& key) { return load(key) != 0; });
-}
+bool in_use(const ctn_key& key) { return load(key.home) != 0 || load(key.object) != 0; }
 
 bool in_use(const Table& table) {
-  auto buckets = table.buckets.as<ctn_bucket>();
-  return std::any_of(buckets.begin(), buckets.end(),
-                     [](const ctn_bucket& bucket) { return in_use(bucket); });
+  auto keys = table.keys.as<ctn_key>();
+  return std::any_of(keys.begin(), keys.end(), [](const ctn_key& key) { return in_use(key); });
 }
 
 template <typename Record>
 void clear(const Table& table) {
-  for (std::size_t b = 0; b < table.buckets.size(); b++) {
-    ctn_bucket& bucket = table.buckets.as<ctn_bucket>()[b];
-    if (!in_use(bucket)) continue;
-    for (std::size_t i = 0; i < CTN_BUCKET_KEYS; i++)
-      if (bucket.key[i] != 0) table.records.as<Record>()[b * CTN_BUCKET_KEYS + i] = {};
-    bucket = {};
+  auto keys = table.keys.as<ctn_key>();
+  for (std::size_t i = 0; i < keys.size(); i++) {
+    if (!in_use(keys[i])) continue;
+    table.records.as<Record>()[i] = {};
+    keys[i] = {};
   }
 }
 

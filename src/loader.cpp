@@ -23,6 +23,7 @@
 #include "pinning.h"
 #include "placement/kind.h"
 #include "placement/placement.h"
+#include "map_size.h"
 
 #include "ctnbpf.skel.h"
 
@@ -63,10 +64,9 @@ Result<void> require_bpffs(const std::string& parent) {
   return {};
 }
 
-std::uint32_t buckets_for(std::uint32_t keys) {
-  /* At most 4 of 7 places in use on average. With TABLE_OWN_PLACES (bpf/table.bpf.h) no key finds both
-   * its buckets full until it is fuller than that. */
-  return std::bit_ceil(std::max<std::uint32_t>(keys / 4, 16));
+/* A third of the places is free when the table is as full as it may be: see CTN_KEY_TRIES. */
+std::uint32_t places_for(std::uint32_t objects) {
+  return std::max<std::uint32_t>(objects, 64) * 3 / 2;
 }
 
 Result<Skeleton> load_object(const LoadSettings& settings, const Levels& levels) {
@@ -76,18 +76,19 @@ Result<Skeleton> load_object(const LoadSettings& settings, const Levels& levels)
     return Error{errno, fmt::format("open the BPF object: {}", std::strerror(errno)), log.text()};
   std::uint32_t slots = settings.max_containers + CTN_MAX_HIER;
   auto cpus = static_cast<std::uint32_t>(libbpf_num_possible_cpus());
-  std::uint32_t buckets = buckets_for(settings.max_tasks);
-  bpf_map__set_max_entries(skeleton->maps.nodes, slots);
-  bpf_map__set_max_entries(skeleton->maps.infos, slots);
-  bpf_map__set_max_entries(skeleton->maps.name_index, std::bit_ceil(slots));
-  bpf_map__set_max_entries(skeleton->maps.task_buckets, buckets);
-  bpf_map__set_max_entries(skeleton->maps.task_records, buckets * CTN_BUCKET_KEYS);
-  bpf_map__set_max_entries(skeleton->maps.move_pids,
-                           std::max(settings.max_tasks, std::uint32_t{CTN_DEFAULT_TASKS}));
-  bpf_map__set_max_entries(skeleton->maps.arrivals, bpf_map__max_entries(skeleton->maps.move_pids));
-  std::uint32_t file_buckets = buckets_for(settings.max_files);
-  bpf_map__set_max_entries(skeleton->maps.file_buckets, file_buckets);
-  bpf_map__set_max_entries(skeleton->maps.file_records, file_buckets * CTN_BUCKET_KEYS);
+  std::uint32_t tasks = places_for(settings.max_tasks), files = places_for(settings.max_files);
+  std::uint32_t movable = std::max(settings.max_tasks, std::uint32_t{CTN_DEFAULT_TASKS});
+  bpf_object* object = skeleton->obj;
+  for (const auto& [name, entries] : {std::pair{"nodes", slots},
+                                      {"infos", slots},
+                                      {"name_index", std::bit_ceil(slots)},
+                                      {"task_keys", tasks},
+                                      {"task_records", tasks},
+                                      {"file_keys", files},
+                                      {"file_records", files},
+                                      {"move_pids", movable},
+                                      {"arrivals", movable}})
+    CTN_TRY(size_map(object, name, entries));
   for (const Subsystem* subsystem : subsystems())
     for (const auto& [suffix, entries] : {std::pair{"", slots},
                                           {"_rates", slots},
@@ -95,12 +96,11 @@ Result<Skeleton> load_object(const LoadSettings& settings, const Levels& levels)
                                           {"_sets", slots * PLACE_SETS * place_words()},
                                           {"_cells", slots * cpus},
                                           {"_cpus", cpus}})
-      if (bpf_map* map = bpf_object__find_map_by_name(
-              skeleton->obj, (std::string(subsystem->name) + suffix).c_str());
-          map != nullptr)
-        bpf_map__set_max_entries(map, entries);
-  skeleton->rodata->task_bucket_bits = static_cast<__u32>(std::countr_zero(buckets));
-  skeleton->rodata->file_bucket_bits = static_cast<__u32>(std::countr_zero(file_buckets));
+      CTN_TRY(size_map(object, std::string(subsystem->name) + suffix, entries));
+  skeleton->rodata->slot_count = slots;
+  skeleton->rodata->container_count = settings.max_containers;
+  skeleton->rodata->task_places = tasks;
+  skeleton->rodata->file_places = files;
   skeleton->rodata->cpu_count = cpus;
   skeleton->rodata->place_words = place_words();
   skeleton->rodata->gate_can_skip = levels.task() != CTN_LEVEL_STRICT;

@@ -30,6 +30,10 @@ Result<Mapping> Mapping::open(const Pins& pins, const std::string& name, std::ui
   __u32 info_size = sizeof(info);
   if (int err = bpf_obj_get_info_by_fd(fd.get(), &info, &info_size); err != 0)
     return system_error(-err, fmt::format("read the properties of map '{}'", name));
+  if (info.max_entries == 1 && info.value_size % value_size == 0) {
+    info.max_entries = info.value_size / value_size;
+    info.value_size = value_size;
+  }
   if (info.value_size != value_size || (info.map_flags & BPF_F_MMAPABLE) == 0)
     return Error{EPROTO, fmt::format("map '{}' has records of {} bytes, this ctnbpf knows {}: the "
                                      "pins below {} were made by another version; use that one, or "

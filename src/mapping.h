@@ -18,8 +18,9 @@ class Mapping {
   Mapping& operator=(Mapping&& other) noexcept;
   ~Mapping();
 
-  /* Maps the first `count` elements (all, if there are fewer) of the array `name`. `value_size` must
-   * be the map's own: EPROTO if not, as the pins are then another version's. */
+  /* Maps the first `count` elements (all, if there are fewer) of the array `name`, an array map or a data
+   * section (map_size.h), which is one value of many elements. `value_size` must be an element's: EPROTO if
+   * not, as the pins are then another version's. */
   static Result<Mapping> open(const Pins& pins, const std::string& name, std::uint32_t value_size,
                               std::uint32_t count, bool writable);
 

@@ -23,28 +23,23 @@ class ObjectTable {
   /* Calls `one` with the address and the record of each object that is entered. */
   template <typename Record, typename One>
   void each(const One& one) const {
-    auto buckets = buckets_.as<ctn_bucket>();
+    auto keys = keys_.as<ctn_key>();
     auto records = records_.as<Record>();
-    for (std::size_t b = 0; b < buckets.size(); b++) {
-      if (load(buckets[b].home) == 0 && !any_key(buckets[b])) continue;
-      for (std::size_t i = 0; i < CTN_BUCKET_KEYS; i++)
-        if (std::uint64_t key = load(buckets[b].key[i]); key != 0)
-          one(key, records[b * CTN_BUCKET_KEYS + i]);
-    }
+    for (std::size_t i = 0; i < keys.size(); i++)
+      if (std::uint64_t object = load(keys[i].object); object != 0) one(object, records[i]);
   }
 
-  /* By how much the counts of each bucket differ from what the keys make them, modulo 2^32: `home` of
-   * bucket b at 2 b, `spilled` at 2 b + 1. */
+  /* By how much the counts of each place differ from what the keys make them, modulo 2^32: `home` of
+   * place i at 2 i, `displaced` at 2 i + 1. */
   std::vector<std::uint32_t> wrong_counts() const;
   /* Adds to the counts what such a list says; how many were wrong. */
   std::size_t correct_counts(const std::vector<std::uint32_t>& by);
 
  private:
-  ObjectTable(Mapping buckets, Mapping records)
-      : buckets_(std::move(buckets)), records_(std::move(records)) {}
-  static bool any_key(const ctn_bucket& bucket);
+  ObjectTable(Mapping keys, Mapping records)
+      : keys_(std::move(keys)), records_(std::move(records)) {}
 
-  Mapping buckets_;
+  Mapping keys_;
   Mapping records_;
 };
 

@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define CTN_LAYOUT 3
+#define CTN_LAYOUT 4
 #define CTN_MAGIC 0x63746e62 /* "ctnb" */
 
 #define CTN_MAX_HIER 8
@@ -185,29 +185,38 @@ struct ctn_core {
 
 /* --- tasks ----------------------------------------------------------------------------------- */
 
-/* Tasks and charged files are found by the address of their kernel object in a table of buckets, one
- * cache line each. An address hashes to a home bucket and a second one; `home` says how many keys
- * call this bucket home, `spilled` how many of those lie in their second bucket. So a miss costs
- * one load where the home is unused, which is the common case for tasks outside all containers.
- * There is no lock: a key is claimed by compare-and-swap on an empty (0) place, and record i of
- * bucket b is number b * 7 + i of the record array. Records of empty places are zero. */
-#define CTN_BUCKET_KEYS 7
-struct ctn_bucket {
+/* Tasks and charged files are found by the address of their kernel object in a table with open
+ * addressing: NAME_keys says which object is at a place, NAME_records has what is known of it. An
+ * object is at its home unless that was taken; then at the first free one of the places that are tried
+ * after it. `home` of a place says how many objects have their home there, `displaced` how many of those
+ * are elsewhere: a miss costs one load where the home is nobody's, which is the common case for tasks
+ * outside all containers. There is no lock: a place is claimed by compare-and-swap on an empty (0) key.
+ * Records of empty places are zero. */
+struct ctn_key {
+  __u64 object;
   __u32 home;
-  __u32 spilled;
-  __u64 key[CTN_BUCKET_KEYS];
+  __u32 displaced;
 };
 
-/* What chooses the buckets of an object, from the low half of its address. Of the product the upper half:
- * the lower bits of the lower one depend on the lower bits of the address alone, which alignment makes
- * zero, and then all objects with one home bucket would have the same second one. */
-static inline __attribute__((always_inline)) __u32 ctn_address_hash(__u32 low) {
-  return (__u32)((low * 0x9e3779b97f4a7c15ULL) >> 32);
+/* So many places are tried. A table is at most two thirds full, so one in 10^11 objects finds none. */
+#define CTN_KEY_TRIES 64
+
+/* What chooses the places of an object, from the low half of its address: the multiplier is one of splitmix64's.
+ * Addresses are multiples of some large number, and those of one slab are at equal distances; with the golden
+ * ratio large objects have a third of the homes they could have (tests/unit/table_test.cpp). */
+static inline __attribute__((always_inline)) __u64 ctn_key_hash(__u32 low) {
+  return low * 0x94d049bb133111ebULL;
 }
 
-/* The home bucket is the upper `bits` bits of the hash. */
-static inline __attribute__((always_inline)) __u32 ctn_home_bucket(__u32 hash, __u32 bits) {
-  return hash >> (32 - bits);
+/* The home, of a table with `places`: the upper half of the hash, scaled to them. */
+static inline __attribute__((always_inline)) __u64 ctn_key_home(__u64 hash, __u32 places) {
+  return (hash >> 32) * places >> 32;
+}
+
+/* What to take as the hash for the next try. Not by addition: objects at equal distances would meet again and
+ * again. */
+static inline __attribute__((always_inline)) __u64 ctn_key_next(__u64 hash) {
+  return (hash ^ hash >> 32) * 0xd6e8feb86659fd93ULL + 1;
 }
 
 /* Set in a slot word once the task has left that container by exiting. */
@@ -322,7 +331,7 @@ struct ctn_fork {
 #define CTN_ASSERT _Static_assert
 #endif
 CTN_ASSERT(sizeof(struct ctn_node) == 64, "a node is one cache line");
-CTN_ASSERT(sizeof(struct ctn_bucket) == 64, "a bucket is one cache line");
+CTN_ASSERT(sizeof(struct ctn_key) == 16, "four keys are one cache line");
 CTN_ASSERT(sizeof(struct ctn_tomb) == 2048, "no room lost");
 CTN_ASSERT(sizeof(struct ctn_task) == 64, "a task record is one cache line");
 CTN_ASSERT(sizeof(struct ctn_info) == 288, "layout");

@@ -7,21 +7,14 @@
  * Check and charge are one compare-and-swap a level; a refused charge takes back what it charged
  * below. A barrier or limit may be exceeded by lowering it and by NAME_force, never otherwise.
  *
- * The first level is charged in line, only what is above it by bpf_loop: a container right below its
- * root, and every flat one, has no loop to pay for. */
+ * The first level is charged in line, only what is above it out of line: a container right below its
+ * root, and every flat one, has no call to pay for. */
 #include "ctn.bpf.h"
 #include "events.bpf.h"
 #include "beancounter/beancounter.h"
 
 #ifndef CTNBPF_SUBSYSTEMS_BEANCOUNTER_BPF_H
 #define CTNBPF_SUBSYSTEMS_BEANCOUNTER_BPF_H
-
-struct beans_walk {
-  __u32 slot;     /* where the walk stands */
-  __u32 stop;     /* slot to stop before; 0: only a root */
-  __u32 refused;  /* slot whose barrier or limit refused, or 0 */
-  __u32 severity; /* enum beans_severity */
-};
 
 static __always_inline __u64 beans_ceiling(const struct beans_state *state, __u32 severity) {
   if (severity == BEANS_FORCE) return CTN_UNLIMITED;
@@ -31,13 +24,8 @@ static __always_inline __u64 beans_ceiling(const struct beans_state *state, __u3
 
 /* One is given back: `maxheld` and `minheld` learn of it. */
 static __always_inline void beans_give_back(struct beans_state *state) {
-  counter_uncharge_peak(&state->held, &state->maxheld);
-  __u64 now = *(volatile __u64 *)&state->held, low = *(volatile __u64 *)&state->minheld;
-  for (int i = 0; i < CTN_CAS_TRIES && now < low; i++) {
-    __u64 seen = __sync_val_compare_and_swap(&state->minheld, low, now);
-    if (seen == low) break;
-    low = seen;
-  }
+  __u64 left = counter_uncharge_peak(&state->held, &state->maxheld) - 1;
+  if (left < *(volatile __u64 *)&state->minheld) counter_lower(&state->minheld, left);
 }
 
 /* May the current task, which the barrier refused, go up to the limit? It must have CAP_SYS_ADMIN on
@@ -56,64 +44,44 @@ static __always_inline bool beans_privileged(void) {
 #define BEANS_NAME(a, b) BEANS_JOIN(a, b)
 #define BEANS_FN(what) BEANS_NAME(BEANS, what)
 
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(map_flags, BPF_F_MMAPABLE);
-  __uint(max_entries, 1); /* one per slot, set at load */
-  __type(key, __u32);
-  __type(value, struct beans_state);
-} BEANS SEC(".maps");
+CTN_BY_SLOT(BEANS, struct beans_state);
 
-/* The record the walk stands at, or NULL at its end. */
-static __always_inline struct beans_state *BEANS_FN(at)(const struct beans_walk *walk) {
-  __u32 slot = walk->slot;
-  return slot < CTN_MAX_HIER ? NULL : bpf_map_lookup_elem(&BEANS, &slot);
-}
-
-/* Each of these does one level; 1 ends the walk. */
-static __always_inline long BEANS_FN(charge_level)(struct beans_walk *walk) {
-  struct beans_state *state = BEANS_FN(at)(walk);
-  if (!state) return 1;
-  if (!counter_try_charge(&state->held, beans_ceiling(state, walk->severity))) {
-    walk->refused = walk->slot;
-    return 1;
+/* Charges `slot` and all above it: 0, or the slot that refused, with all below it charged. These are global
+ * functions: the verifier follows each once. */
+__noinline __u32 BEANS_FN(charge_all)(__u32 slot, __u32 severity) {
+  struct beans_state *state;
+  for_each_level(slot, state, BEANS) {
+    if (!counter_try_charge(&state->held, beans_ceiling(state, severity))) break;
   }
-  walk->slot = state->parent;
+  return state ? slot : 0;
+}
+
+/* Takes back what a refused walk charged, up to before `stop`; `maxheld` must not see those. */
+__noinline int BEANS_FN(revert)(__u32 slot, __u32 stop) {
+  struct beans_state *state;
+  for_each_level(slot, state, BEANS) {
+    if (slot == stop) break;
+    __sync_fetch_and_add(&state->held, -1);
+  }
   return 0;
 }
 
-static __always_inline long BEANS_FN(uncharge_level)(struct beans_walk *walk) {
-  struct beans_state *state = BEANS_FN(at)(walk);
-  if (!state) return 1;
-  beans_give_back(state);
-  walk->slot = state->parent;
-  return 0;
-}
-
-static long BEANS_FN(charge_one)(__u32 i, void *walk) { return BEANS_FN(charge_level)(walk); }
-static long BEANS_FN(uncharge_one)(__u32 i, void *walk) { return BEANS_FN(uncharge_level)(walk); }
-
-/* Takes back what a refused walk charged; `maxheld` must not see those. */
-static long BEANS_FN(revert_one)(__u32 i, void *arg) {
-  struct beans_walk *walk = arg;
-  if (walk->slot == walk->stop) return 1;
-  struct beans_state *state = BEANS_FN(at)(walk);
-  if (!state) return 1;
-  __sync_fetch_and_add(&state->held, -1);
-  walk->slot = state->parent;
+__noinline int BEANS_FN(uncharge_all)(__u32 slot) {
+  struct beans_state *state;
+  for_each_level(slot, state, BEANS) beans_give_back(state);
   return 0;
 }
 
 /* Charges one to `slot`: 0, or the slot that refused, with nothing charged. */
 static __always_inline __u32 BEANS_FN(try)(__u32 slot, __u32 mode, __u32 severity) {
-  struct beans_walk walk = {.slot = slot, .severity = severity};
-  bool done = BEANS_FN(charge_level)(&walk);
-  if (!done && !(mode & BEANS_FLAT) && walk.slot >= CTN_MAX_HIER)
-    bpf_loop(CTN_MAX_DEPTH, BEANS_FN(charge_one), &walk, 0);
-  if (!walk.refused) return 0;
-  struct beans_walk back = {.slot = slot, .stop = walk.refused};
-  bpf_loop(CTN_MAX_DEPTH + 1, BEANS_FN(revert_one), &back, 0);
-  return walk.refused;
+  struct beans_state *state = container_at(BEANS, slot);
+  if (!state) return 0;
+  if (!counter_try_charge(&state->held, beans_ceiling(state, severity))) return slot;
+  __u32 parent = state->parent;
+  if (mode & BEANS_FLAT || parent < CTN_MAX_HIER) return 0;
+  __u32 refused = BEANS_FN(charge_all)(parent, severity);
+  if (refused) BEANS_FN(revert)(slot, refused);
+  return refused;
 }
 
 /* Charges one to `slot` for the current task, as far as its privilege goes; `mode` is that of the
@@ -131,17 +99,18 @@ static __always_inline void BEANS_FN(force)(__u32 slot, __u32 mode) {
 
 /* Gives one back, charged with the same mode. */
 static __always_inline void BEANS_FN(uncharge)(__u32 slot, __u32 mode) {
-  struct beans_walk walk = {.slot = slot};
-  bool done = BEANS_FN(uncharge_level)(&walk);
-  if (!done && !(mode & BEANS_FLAT) && walk.slot >= CTN_MAX_HIER)
-    bpf_loop(CTN_MAX_DEPTH, BEANS_FN(uncharge_one), &walk, 0);
+  struct beans_state *state = container_at(BEANS, slot);
+  if (!state) return;
+  beans_give_back(state);
+  __u32 parent = state->parent;
+  if (!(mode & BEANS_FLAT) && parent >= CTN_MAX_HIER) BEANS_FN(uncharge_all)(parent);
 }
 
 /* Counts and tells a refusal. */
 static __always_inline void BEANS_FN(refused)(__u32 slot, __u32 by, __u32 event) {
-  struct beans_state *state = bpf_map_lookup_elem(&BEANS, &slot);
+  struct beans_state *state = slot_at(BEANS, slot);
   if (state) __sync_fetch_and_add(&state->failcnt, 1);
-  state = bpf_map_lookup_elem(&BEANS, &by);
+  state = slot_at(BEANS, by);
   if (state) __sync_fetch_and_add(&state->events, 1);
   event_emit(event, slot, by);
 }

@@ -79,12 +79,15 @@ static __always_inline __u32 cpuacct_bucket(__u64 ns) {
   return bucket + (ns >= 2);
 }
 
-/* A task stops running. */
-static __always_inline void cpuacct_switch(struct ctn_task *record, struct task_struct *task) {
+/* A task stops running; `home` is its home in the table of tasks, and somebody's. Out of line, so that the
+ * tasks in no container save no registers for it. */
+static __noinline int cpuacct_switch(struct task_struct *task, __u64 home) {
+  struct ctn_task *record = task_find_from(task, home);
+  if (!record) return 0;
   __u32 slot = task_slot(record, CTN_CPUACCT);
-  if (slot < CTN_MAX_HIER) return;
+  if (slot < CTN_MAX_HIER) return 0;
   struct cpuacct_cell *cell = cpuacct_cell_of(slot, task->thread_info.cpu);
-  if (!cell) return;
+  if (!cell) return 0;
   __u64 total = task->se.sum_exec_runtime;
   __u64 ran = total - __sync_lock_test_and_set(&record->charged, total);
   __u64 before = __sync_fetch_and_add(&cell->usage, ran);
@@ -92,11 +95,14 @@ static __always_inline void cpuacct_switch(struct ctn_task *record, struct task_
   if (bucket < CPUACCT_BUCKETS) cell->slices[bucket]++;
   if (bpf_core_field_exists(task->sched_info))
     cpuacct_charge_short(&record->waited, task->sched_info.run_delay, &cell->wait);
+  else
+    record->waited = 0; /* so that the verifier has a branch to drop, and the test with it */
   cpuacct_charge_short(&record->system, task->stime, &cell->system);
   cpuacct_charge_short(&record->user, task->utime, &cell->user);
   /* The scheduler brought this up to date just now: it is the time. */
   __u64 now = task->se.exec_start;
   if (now >= cell->window_end) cpuacct_turn_window(cell, now, ran, before);
+  return 0;
 }
 
 /* --- the slice that runs now ------------------------------------------------------------------- */

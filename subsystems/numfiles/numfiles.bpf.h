@@ -17,19 +17,21 @@
 
 CTN_TABLE(file, struct ctn_file);
 
-static __always_inline struct ctn_bucket *numfiles_home(const struct file *file) {
-  return table_home(&file_buckets, file_bucket_bits, file);
+static __always_inline __u64 numfiles_home(const struct file *file) {
+  return table_home(file_places, file);
+}
+static __always_inline bool numfiles_is_home(__u64 place) {
+  return table_is_home(file_keys, place);
 }
 
 /* Drops a file's entry and its charge, if it has one; `home` is what numfiles_home() found. */
-static __noinline int numfiles_free(const struct file *file, struct ctn_bucket *home) {
-  struct table_place at = table_find_in(&file_buckets, file_bucket_bits, file, home);
-  if (at.record == NO_RECORD) return 0;
-  struct ctn_file *record = bpf_map_lookup_elem(&file_records, &at.record);
-  if (!record) return 0;
+static __noinline int numfiles_free(const struct file *file, __u64 home) {
+  __u64 place = table_find_from(file_keys, file_places, file, home);
+  if (place == NO_PLACE) return 0;
+  struct ctn_file *record = section_at(file_records, place);
   __u32 slot = record->slot, mode = record->mode;
   record->slot = record->mode = 0;
-  table_remove(&at);
+  table_remove(file_keys, file_places, file, place);
   if (slot < CTN_MAX_HIER) return 0;
   numfiles_uncharge(slot, mode);
   struct ctn_node *node = node_of(slot);
@@ -45,8 +47,8 @@ const volatile bool file_entry_can_stay = true;
 
 static __always_inline void numfiles_forget_stale(const struct file *file) {
   if (!file_entry_can_stay) return;
-  struct ctn_bucket *home = numfiles_home(file);
-  if (home) numfiles_free(file, home);
+  __u64 home = numfiles_home(file);
+  if (numfiles_is_home(home)) numfiles_free(file, home);
 }
 
 /* A reference to the container `task` (the current one) is in; its slot, or 0. The task may be moved
@@ -68,8 +70,8 @@ static __always_inline __u32 numfiles_container(const struct ctn_task *task,
 
 /* The gate, in the context of who opens; nothing of the file is set up yet. `home` is what task_home()
  * found for the current task. 0 or -ENFILE. */
-static __noinline int numfiles_alloc(const struct file *file, struct ctn_bucket *home) {
-  struct ctn_task *task = task_find_in(bpf_get_current_task_btf(), home);
+static __noinline int numfiles_alloc(const struct file *file, __u64 home) {
+  struct ctn_task *task = task_find_from(bpf_get_current_task_btf(), home);
   if (!task) return 0;
   numfiles_forget_stale(file);
   if (task->inner_file) {
@@ -79,10 +81,8 @@ static __noinline int numfiles_alloc(const struct file *file, struct ctn_bucket 
   struct ctn_node *node = NULL;
   __u32 slot = numfiles_container(task, &node);
   if (!slot || !node) return 0;
-  __u32 number = table_insert(&file_buckets, file_bucket_bits, file);
-  struct ctn_file *record =
-      number == NO_RECORD ? NULL : bpf_map_lookup_elem(&file_records, &number);
-  if (!record) {
+  __u64 place = table_insert(file_keys, file_places, file);
+  if (place == NO_PLACE) {
     count_miss(CTN_MISS_FILE_TABLE_FULL);
     node_put(node, slot);
     return -ENFILE;
@@ -90,12 +90,12 @@ static __noinline int numfiles_alloc(const struct file *file, struct ctn_bucket 
   __u32 mode = core.modes[CTN_NUMFILES];
   __u32 by = numfiles_charge(slot, mode);
   if (!by) {
+    struct ctn_file *record = section_at(file_records, place);
     record->mode = mode;
     record->slot = slot;
     return 0;
   }
-  home = numfiles_home(file);
-  if (home) numfiles_free(file, home); /* the entry, which has no charge */
+  table_remove(file_keys, file_places, file, place); /* the entry, which has no charge */
   numfiles_refused(slot, by, CTN_EVENT_FILE_REFUSED);
   node_put(node, slot);
   return -ENFILE;

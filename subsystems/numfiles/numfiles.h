@@ -8,7 +8,7 @@
 /* Subsystem number; the registry in src/registry.cpp and the hooks agree on it. */
 #define CTN_NUMFILES 4
 
-/* One per charged file, in the table `file_buckets`/`file_records`. */
+/* One per charged file, in the table of files (bpf/table.bpf.h). */
 struct ctn_file {
   __u32 slot; /* charged, and held by one of its references; 0: none yet */
   __u32 mode; /* BEANS_FLAT: only that container is charged */

@@ -12,13 +12,7 @@
 #include "events.bpf.h"
 #include "numtasks/numtasks.h"
 
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(map_flags, BPF_F_MMAPABLE);
-  __uint(max_entries, 1); /* one per slot, set at load */
-  __type(key, __u32);
-  __type(value, struct numtasks_state);
-} numtasks SEC(".maps");
+CTN_BY_SLOT(numtasks, struct numtasks_state);
 
 #include "numtasks/numtasks_rate.bpf.h"
 #include "numtasks/numtasks_shares.bpf.h"
@@ -26,7 +20,7 @@ struct {
 /* --- charging --- */
 
 static __always_inline struct numtasks_state *numtasks_of(__u32 slot) {
-  return bpf_map_lookup_elem(&numtasks, &slot);
+  return slot_at(numtasks, slot);
 }
 
 /* Charges `slot` and all above it, up to before `stop`, whatever the limits. Returns the task's word
@@ -36,22 +30,34 @@ __noinline __u64 numtasks_force(__u32 slot, __u32 stop) {
   bool shared = state && *(volatile __u32 *)&state->flags & NUMTASKS_SHARES;
   __u64 rest = shared ? numtasks_share(slot, 1, stop) : 0;
   __u64 word = slot | (shared ? NUMTASKS_SHARED : 0) | rest << 32;
-  for_each_level(slot, state, &numtasks) {
+  for_each_level(slot, state, numtasks) {
     if (slot == stop) break;
     __sync_fetch_and_add(&state->current, 1);
   }
   return word;
 }
 
-/* Gives back what a task's word says is charged, up to before `stop`; what is left to enter there. */
-__noinline int numtasks_give_back(__u32 word, __u32 stop) {
-  __u32 slot = word & ~NUMTASKS_SHARED;
+/* Takes one off `slot` and all above it, up to before `stop`. */
+static __always_inline void numtasks_uncharge(__u32 slot, __u32 stop) {
   struct numtasks_state *state;
-  for_each_level(slot, state, &numtasks) {
-    if (slot == stop) break;
+  for_each_level(slot, state, numtasks) {
+    if (stop != NUMTASKS_NO_STOP && slot == stop) break;
     counter_uncharge_peak(&state->current, &state->peak);
   }
-  return word & NUMTASKS_SHARED ? numtasks_share(word & ~NUMTASKS_SHARED, -1, stop) : 0;
+}
+
+/* Gives back what a task's word says is charged. */
+__noinline int numtasks_give_back(__u32 word) {
+  __u32 slot = word & ~NUMTASKS_SHARED;
+  numtasks_uncharge(slot, NUMTASKS_NO_STOP);
+  return word & NUMTASKS_SHARED ? numtasks_share(slot, -1, NUMTASKS_NO_STOP) : 0;
+}
+
+/* The same up to before `stop`; what is left to enter there. */
+__noinline int numtasks_give_back_below(__u32 word, __u32 stop) {
+  __u32 slot = word & ~NUMTASKS_SHARED;
+  numtasks_uncharge(slot, stop);
+  return word & NUMTASKS_SHARED ? numtasks_share(slot, -1, stop) : 0;
 }
 
 /* Counts a refusal and tells of it. Returns 0: the word of a child that is not charged. */
@@ -68,38 +74,51 @@ static __noinline __u32 numtasks_refuse(__u32 slot, __u32 refused, __u32 kind) {
 /* Takes back what a refused fork was charged, up to before `stop`; `peak` must not see those. */
 __noinline int numtasks_revert(__u32 slot, __u32 stop) {
   struct numtasks_state *state;
-  for_each_level(slot, state, &numtasks) {
+  for_each_level(slot, state, numtasks) {
     if (slot == stop) break;
     __sync_fetch_and_add(&state->current, -1);
   }
   return 0;
 }
 
-/* Charges `slot` and all above, or says which container's limit refused, with nothing charged. */
-static __always_inline __u32 numtasks_try(__u32 slot) {
-  __u32 own = slot;
+static __always_inline bool numtasks_try_one(struct numtasks_state *state) {
+  return counter_try_charge(&state->current, *(volatile __u64 *)&state->bound);
+}
+
+/* Charges `slot` and all above it: 0, or the container whose limit refused, with all below it charged. */
+__noinline __u32 numtasks_try_all(__u32 slot) {
   struct numtasks_state *state;
-  for_each_level(slot, state, &numtasks) {
-    if (counter_try_charge(&state->current, *(volatile __u64 *)&state->bound)) continue;
-    __u32 refused = slot; /* the loop's own is on the stack, where the look-up reads it */
-    numtasks_revert(own, refused);
-    return refused;
+  for_each_level(slot, state, numtasks) {
+    if (!numtasks_try_one(state)) break;
   }
-  return 0;
+  return state ? slot : 0;
+}
+
+/* The same of a container and its record, with nothing charged if one refuses. The first level in line: a
+ * container right below its root has no call to pay for. */
+static __always_inline __u32 numtasks_try(__u32 slot, struct numtasks_state *state) {
+  if (!numtasks_try_one(state)) return slot;
+  __u32 refused = state->parent < CTN_MAX_HIER ? 0 : numtasks_try_all(state->parent);
+  if (refused) numtasks_revert(slot, refused);
+  return refused;
 }
 
 /* Whose limit has no room for one more, or 0. Writes nothing. */
 __noinline __u32 numtasks_full(__u32 slot) {
   struct numtasks_state *state;
-  for_each_level(slot, state, &numtasks) if (*(volatile __u64 *)&state->current >=
-                                             *(volatile __u64 *)&state->bound) return slot;
-  return 0;
+  for_each_level(slot, state, numtasks) {
+    if (*(volatile __u64 *)&state->current >= *(volatile __u64 *)&state->bound) break;
+  }
+  return state ? slot : 0;
 }
 
 /* Where shares or rates are in force. Limits and rates are looked at before anything is charged, so that
  * those who are refused again and again do not take room from others while they are; the rate is
- * counted last, so that it is not used up by forks that a limit refuses. */
-static __noinline __u32 numtasks_charge_bound(__u32 slot, __u32 flags) {
+ * counted last, so that it is not used up by forks that a limit refuses. The child's word, or 0 with
+ * nothing charged. */
+__noinline __u32 numtasks_charge_bound(__u32 slot, __u32 flags) {
+  struct numtasks_state *state = container_at(numtasks, slot);
+  if (!state) return 0;
   __u32 word = slot, refused = 0;
   __u64 now = 0;
   if (flags & NUMTASKS_RATED) {
@@ -115,7 +134,7 @@ static __noinline __u32 numtasks_charge_bound(__u32 slot, __u32 flags) {
     word |= NUMTASKS_SHARED;
   }
   __u32 kind = CTN_EVENT_FORK_REFUSED;
-  refused = numtasks_try(slot);
+  refused = numtasks_try(slot, state);
   if (!refused && flags & NUMTASKS_RATED) {
     kind = CTN_EVENT_FORK_RATE;
     refused = numtasks_rate_charge(slot, now);
@@ -126,27 +145,22 @@ static __noinline __u32 numtasks_charge_bound(__u32 slot, __u32 flags) {
   return numtasks_refuse(slot, refused, kind);
 }
 
-/* Charges a fork of a task in `slot`; returns the child's word, or 0 with nothing charged. */
-__noinline __u32 numtasks_charge_fork(__u32 slot) {
-  struct numtasks_state *state = numtasks_of(slot);
+/* Fork, in the parent's context: charges the child, or says -EAGAIN with nothing charged. */
+static __always_inline int numtasks_fork(struct ctn_task *child) {
+  __u32 slot = task_slot(child, CTN_NUMTASKS), word = slot;
+  struct numtasks_state *state = container_at(numtasks, slot);
   if (!state) return 0;
-  __u32 flags = *(volatile __u32 *)&state->flags, word = slot;
+  __u32 flags = *(volatile __u32 *)&state->flags;
   if (flags & (NUMTASKS_SHARES | NUMTASKS_RATED)) {
     word = numtasks_charge_bound(slot, flags);
   } else {
-    __u32 refused = numtasks_try(slot);
+    __u32 refused = numtasks_try(slot, state);
     if (refused) word = numtasks_refuse(slot, refused, CTN_EVENT_FORK_REFUSED);
   }
-  if (word) __sync_fetch_and_add(&state->successes, 1);
-  return word;
-}
-
-/* Fork, in the parent's context: charges the child, or says -EAGAIN with nothing charged. */
-static __always_inline int numtasks_fork(struct ctn_task *child) {
-  __u32 slot = task_slot(child, CTN_NUMTASKS);
-  if (slot < CTN_MAX_HIER) return 0;
-  child->numtasks = numtasks_charge_fork(slot);
-  return child->numtasks ? 0 : -EAGAIN;
+  if (!word) return -EAGAIN;
+  __sync_fetch_and_add(&state->successes, 1);
+  child->numtasks = word;
+  return 0;
 }
 
 /* A child that is there already: charged by force. */
@@ -158,7 +172,7 @@ static __always_inline void numtasks_adopt(struct ctn_task *child) {
 /* The task is reaped or freed, whichever is seen first; the exchange makes it once. */
 static __always_inline void numtasks_release(struct ctn_task *task) {
   __u32 word = __sync_lock_test_and_set(&task->numtasks, 0);
-  if (word) numtasks_give_back(word, NUMTASKS_NO_STOP);
+  if (word) numtasks_give_back(word);
 }
 
 struct numtasks_pair {
@@ -203,7 +217,7 @@ static __always_inline void numtasks_attach(struct ctn_task *task, __u32 from, _
     break;
   }
   int rest = (int)(made >> 32);
-  if (back) rest += numtasks_give_back(back, common);
+  if (back) rest += numtasks_give_back_below(back, common);
   if (rest) numtasks_share(common, rest, NUMTASKS_NO_STOP);
 }
 

@@ -6,13 +6,7 @@
 #define CTNBPF_SUBSYSTEMS_NUMTASKS_RATE_BPF_H
 
 /* By slot; touched only below a container that has a rate. */
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(map_flags, BPF_F_MMAPABLE);
-  __uint(max_entries, 1);
-  __type(key, __u32);
-  __type(value, struct numtasks_rate);
-} numtasks_rates SEC(".maps");
+CTN_BY_SLOT(numtasks_rates, struct numtasks_rate);
 
 struct numtasks_rate_walk {
   __u32 slot;
@@ -30,8 +24,8 @@ static __always_inline __u32 rate_step(const struct numtasks_state *state, __u64
 static long numtasks_rate_try(__u32 i, void *arg) {
   struct numtasks_rate_walk *walk = arg;
   __u32 slot = walk->slot;
-  struct numtasks_state *state = bpf_map_lookup_elem(&numtasks, &slot);
-  struct numtasks_rate *rate = bpf_map_lookup_elem(&numtasks_rates, &slot);
+  struct numtasks_state *state = slot_at(numtasks, slot);
+  struct numtasks_rate *rate = slot_at(numtasks_rates, slot);
   if (!state || !rate) return 1;
   __u64 limit = *(volatile __u32 *)&state->rate;
   int said = forkrate_try_once(rate, &state->rate_sequence, rate_step(state, walk->now), limit);
@@ -43,8 +37,8 @@ static long numtasks_rate_look(__u32 i, void *arg) {
   struct numtasks_rate_walk *walk = arg;
   __u32 slot = walk->slot;
   if (slot < CTN_MAX_HIER) return 1;
-  struct numtasks_state *state = bpf_map_lookup_elem(&numtasks, &slot);
-  struct numtasks_rate *rate = bpf_map_lookup_elem(&numtasks_rates, &slot);
+  struct numtasks_state *state = slot_at(numtasks, slot);
+  struct numtasks_rate *rate = slot_at(numtasks_rates, slot);
   if (!state || !rate) return 1;
   if (state->flags & NUMTASKS_RATE_HERE &&
       !forkrate_has_room(rate, rate_step(state, walk->now), *(volatile __u32 *)&state->rate)) {
@@ -59,7 +53,7 @@ static long numtasks_rate_take(__u32 i, void *arg) {
   struct numtasks_rate_walk *walk = arg;
   __u32 slot = walk->slot;
   if (slot < CTN_MAX_HIER) return 1;
-  struct numtasks_state *state = bpf_map_lookup_elem(&numtasks, &slot);
+  struct numtasks_state *state = slot_at(numtasks, slot);
   if (!state) return 1;
   if (state->flags & NUMTASKS_RATE_HERE) {
     walk->let_in = 0;

@@ -18,7 +18,7 @@ static long numtasks_share_one(__u32 i, void *arg) {
   struct numtasks_share_walk *walk = arg;
   __u32 slot = walk->slot;
   if (slot == walk->stop) return 1;
-  struct numtasks_state *state = bpf_map_lookup_elem(&numtasks, &slot);
+  struct numtasks_state *state = slot_at(numtasks, slot);
   if (!state) return 1;
   walk->delta = share_add(&state->share, walk->delta);
   if (slot < CTN_MAX_HIER) walk->delta = 0; /* nobody is above a root */
@@ -48,7 +48,7 @@ struct numtasks_lender {
 static long numtasks_lend_one(__u32 i, void *arg) {
   struct numtasks_lender *walk = arg;
   __u32 slot = walk->slot;
-  struct numtasks_state *state = bpf_map_lookup_elem(&numtasks, &slot);
+  struct numtasks_state *state = slot_at(numtasks, slot);
   if (!state) return 1;
   __u64 old = *(volatile __u64 *)&state->share;
   if (share_has_room(old)) {

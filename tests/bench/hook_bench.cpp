@@ -2,6 +2,9 @@
  * says `attached`, and keeps them until its standard input ends. The process PID counts as contained. */
 #include <cerrno>
 
+#include "ctnbpf/abi.h"
+#include "map_size.h"
+
 #include "stores.skel.h"
 
 #include <cstdio>
@@ -38,10 +41,11 @@ int main(int argc, char** argv) {
     chosen += wanted;
   }
   if (chosen == 0) return fail(argv[1], -ENOENT);
-  /* As the loader does: a bucket for every 4 tasks. */
-  bpf_map__set_max_entries(stores->maps.task_buckets, kMaxTasks / 4);
-  bpf_map__set_max_entries(stores->maps.task_records, kMaxTasks / 4 * 7);
-  stores->rodata->task_bucket_bits = 15;
+  /* As the loader does: a third of the places free. */
+  constexpr unsigned kPlaces = kMaxTasks * 3 / 2;
+  for (const char* map : {"task_keys", "task_records"})
+    if (!ctnbpf::size_map(stores->obj, map, kPlaces)) return fail("make the table", -errno);
+  stores->rodata->task_places = kPlaces;
   stores->data_member->member = argc > 2 ? static_cast<unsigned>(std::atoi(argv[2])) : 0;
   if (int err = stores_bpf__load(stores.get()); err != 0) return fail("load", err);
   if (int err = stores_bpf__attach(stores.get()); err != 0) return fail("attach", err);

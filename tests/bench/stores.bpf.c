@@ -105,21 +105,18 @@ static __always_inline void array_drop(struct task_struct *task) {
 
 CTN_TABLE(task, struct ctn_task);
 
-static __always_inline struct ctn_task *table_record(__u32 number) {
-  return number == NO_RECORD ? NULL : bpf_map_lookup_elem(&task_records, &number);
-}
 static __always_inline struct ctn_task *table_find_task(struct task_struct *task) {
-  return table_record(table_find(&task_buckets, task_bucket_bits, task).record);
+  __u64 place = table_find(task_keys, task_places, task);
+  return place == NO_PLACE ? NULL : section_at(task_records, place);
 }
 static __always_inline void table_add(struct task_struct *task) {
-  table_insert(&task_buckets, task_bucket_bits, task);
+  table_insert(task_keys, task_places, task);
 }
 static __always_inline void table_drop(struct task_struct *task) {
-  struct table_place at = table_find(&task_buckets, task_bucket_bits, task);
-  struct ctn_task *record = table_record(at.record);
-  if (!record) return;
-  __builtin_memset(record, 0, sizeof(*record));
-  table_remove(&at);
+  __u64 place = table_find(task_keys, task_places, task);
+  if (place == NO_PLACE) return;
+  __builtin_memset(section_at(task_records, place), 0, sizeof(struct ctn_task));
+  table_remove(task_keys, task_places, task, place);
 }
 
 /* --- the hooks --------------------------------------------------------------------------------- */

@@ -11,6 +11,7 @@
 
 #include "beancounter/beancounter_ops.h"
 #include "kernel_test.h"
+#include "map_size.h"
 #include "run_program.h"
 
 #include "widgets.skel.h"
@@ -45,12 +46,21 @@ class BeanCounters : public KernelTest {
     bpf_map* map = nullptr;
     bpf_object__for_each_map(map, skeleton_->obj) {
       std::string name = bpf_map__name(map);
-      if (name.starts_with(".data.")) name = name.substr(6);
-      if (auto pinned = pins().open_map(name)) bpf_map__reuse_fd(map, pinned->get());
+      bool section = name.starts_with(".data.");
+      auto pinned = pins().open_map(section ? name.substr(6) : name);
+      if (!pinned) continue;
+      if (section)
+        ASSERT_TRUE(use_section(map, pinned->get()).has_value());
+      else
+        bpf_map__reuse_fd(map, pinned->get());
     }
-    bpf_map__set_max_entries(skeleton_->maps.widgets, state().core().max_containers + CTN_MAX_HIER);
+    std::uint32_t containers = state().core().max_containers;
+    skeleton_->rodata->container_count = containers;
+    skeleton_->rodata->slot_count = containers + CTN_MAX_HIER;
+    ASSERT_TRUE(size_map(skeleton_->obj, "widgets", containers + CTN_MAX_HIER).has_value());
     ASSERT_EQ(widgets_bpf::load(skeleton_.get()), 0);
-    ASSERT_EQ(bpf_obj_pin(bpf_map__fd(skeleton_->maps.widgets), pins().map("widgets").c_str()), 0);
+    bpf_map* widgets = skeleton_->maps.data_widgets;
+    ASSERT_EQ(bpf_obj_pin(bpf_map__fd(widgets), pins().map("widgets").c_str()), 0);
   }
 
   void TearDown() override {

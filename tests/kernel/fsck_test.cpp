@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <bit>
 #include <filesystem>
 
 #include "kernel_test.h"
@@ -135,16 +134,16 @@ TEST_F(Fsck, FindsAndMendsCountersOfTasksAndReferences) {
         writer.nodes()[a_].refs += 3;
         writer.nodes()[a_].armed = 0;
         records<numtasks_state>(writer, "numtasks")[b_].current += 5;
-        auto buckets = Mapping::open(writer.pins(), "task_buckets", sizeof(ctn_bucket), ~0U, true);
-        ASSERT_TRUE(buckets.has_value());
-        buckets->as<ctn_bucket>()[3].home++;
-        buckets->as<ctn_bucket>()[4].spilled++;
+        auto keys = Mapping::open(writer.pins(), "task_keys", sizeof(ctn_key), ~0U, true);
+        ASSERT_TRUE(keys.has_value());
+        keys->as<ctn_key>()[3].home++;
+        keys->as<ctn_key>()[4].displaced++;
       },
       {"default:/a: counts 2 live tasks and 3 records, the table of tasks has 1 and 1",
        "default:/a: counts 3 references, its subsystems hold 0",
        "would not tell when it becomes empty",
        "default:/a/b: numtasks.current is 5, the table of tasks makes it 0",
-       "the table of tasks: 2 counts of its buckets are wrong"});
+       "the table of tasks: 2 counts of its places are wrong"});
   EXPECT_EQ(number("default:/a", "tasks"), 1u);
   EXPECT_EQ(number("default:/a", "numtasks.current"), 1u);
   task.signal(SIGKILL);
@@ -254,24 +253,23 @@ TEST_F(Fsck, IsCleanUnderLongForks) {
 
 /* But a record that stays without a task is found: here one that was entered for no task at all. */
 TEST_F(Fsck, FindsRecordsWithoutATask) {
-  auto buckets = Mapping::open(pins(), "task_buckets", sizeof(ctn_bucket), ~0U, true);
+  auto keys = Mapping::open(pins(), "task_keys", sizeof(ctn_key), ~0U, true);
   auto tasks = Mapping::open(pins(), "task_records", sizeof(ctn_task), ~0U, true);
-  ASSERT_TRUE(buckets.has_value() && tasks.has_value());
-  constexpr std::uint64_t kNoTask = 0xffff'ffff'ffff'ffc0;
-  auto bits = static_cast<__u32>(std::countr_zero(buckets->size()));
-  auto home = ctn_home_bucket(ctn_address_hash(static_cast<__u32>(kNoTask)), bits);
-  ctn_bucket& bucket = buckets->as<ctn_bucket>()[home];
-  auto* free = std::find(std::begin(bucket.key), std::end(bucket.key), 0U);
-  ASSERT_NE(free, std::end(bucket.key));
-  ctn_task& record = tasks->as<ctn_task>()[home * CTN_BUCKET_KEYS +
-                                           static_cast<std::size_t>(free - std::begin(bucket.key))];
+  ASSERT_TRUE(keys.has_value() && tasks.has_value());
+  auto home_of = [&](std::uint64_t task) {
+    return ctn_key_home(ctn_key_hash(static_cast<__u32>(task)), keys->size());
+  };
+  std::uint64_t no_task = 0xffff'ffff'ffff'ffc0;
+  while (keys->as<ctn_key>()[home_of(no_task)].object != 0) no_task -= 64;
+  ctn_key& key = keys->as<ctn_key>()[home_of(no_task)];
+  ctn_task& record = tasks->as<ctn_task>()[home_of(no_task)];
   auto enter = [&](bool in) {
     auto writer = Writer::open(pins());
     ASSERT_TRUE(writer.has_value());
     writer->nodes()[b_].armed = in ? 1 : 0;
     record.slot[0] = in ? b_ : 0;
-    *free = in ? kNoTask : 0;
-    bucket.home += in ? 1U : ~0U;
+    key.object = in ? no_task : 0;
+    key.home += in ? 1U : ~0U;
     writer->nodes()[b_].population += in ? kOneTask : ~kOneTask + 1;
   };
   enter(true);

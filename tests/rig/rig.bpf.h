@@ -6,17 +6,9 @@
 
 #define EPERM 1
 
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(map_flags, BPF_F_MMAPABLE);
-  __uint(max_entries, 1); /* one per slot, set at load */
-  __type(key, __u32);
-  __type(value, struct rig_state);
-} rig SEC(".maps");
+CTN_BY_SLOT(rig, struct rig_state);
 
-static __always_inline struct rig_state *rig_of(__u32 slot) {
-  return slot < CTN_MAX_HIER ? NULL : bpf_map_lookup_elem(&rig, &slot);
-}
+static __always_inline struct rig_state *rig_of(__u32 slot) { return container_at(rig, slot); }
 
 /* A task's charge, by its record (whose own words are all in use): the slot that holds it, and whether
  * that is a reference too. */
