@@ -11,7 +11,7 @@ void add_up(CLI::App& app, Context& context) {
   auto settings = std::make_shared<LoadSettings>();
   app.add_option("--max-containers", settings->max_containers, "most containers in all hierarchies")
       ->type_name("N")
-      ->check(CLI::Range(1U, 4'194'304U));
+      ->check(CLI::Range(1U, 4'000'000U));
   app.add_option("--max-tasks", settings->max_tasks, "tasks that containers can hold at one time")
       ->type_name("N")
       ->check(CLI::Range(64U, 4'194'304U));
