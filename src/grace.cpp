@@ -15,7 +15,7 @@ void wait_for_programs() {
     return UniqueFd(bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "ctn_grace_out", 4, 4, 1, &options));
   }();
   __u32 key = 0;
-  __u32 value = static_cast<__u32>(inner.get());
+  auto value = static_cast<__u32>(inner.get());
   bpf_map_update_elem(outer.get(), &key, &value, BPF_ANY);
 }
 

@@ -55,9 +55,10 @@ std::vector<Column> columns_for(const std::vector<Removed>& rows, bool csv) {
     }
     for (const auto& [attribute, value] : any->kept) {
       if (!csv && (any->figures || attribute->kept != 1)) continue;
-      columns.push_back(
-          {subsystem, fmt::format("{}.{}", subsystem->name, attribute->name),
-           [attribute](const Removed::Part& part) { return kept_value(part, attribute); }});
+      columns.push_back({subsystem, fmt::format("{}.{}", subsystem->name, attribute->name),
+                         [attribute = attribute](const Removed::Part& part) {
+                           return kept_value(part, attribute);
+                         }});
     }
   }
   return columns;

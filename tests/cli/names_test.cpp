@@ -85,7 +85,7 @@ TEST_F(Names, EveryCommandTakesThemAndGivesThemBack) {
     fails({"rename", address, "--", name + "/x"}, 1, {shown.substr(0, 80)});
     plain({"kill", address});
     EXPECT_EQ(task.wait(), 128 + SIGKILL);
-    EXPECT_TRUE(eventually([&] {
+    EXPECT_TRUE(eventually([&, &shown = shown] {
       return last_event().find("default:/" + shown + "  pid " + pid) != std::string::npos;
     })) << last_event();
     plain({"rm", "-r", address});

@@ -36,7 +36,7 @@ std::pair<Result<void>, Allowed> one_change(const Pins& pins, Random& random, pi
   auto writer = Writer::open(pins);
   if (!writer) return {writer.error(), {}};
   std::string path = some_path(random);
-  std::uint32_t what = static_cast<std::uint32_t>(random() % 100);
+  auto what = static_cast<std::uint32_t>(random() % 100);
   if (what < 4) {
     std::string name = "h" + std::to_string(random() % 3);
     std::uint32_t there = tree::hierarchy_named(*writer, name);

@@ -115,7 +115,7 @@ int run_static_program() {
 
 int shared_segment() {
   int id = ::shmget(IPC_PRIVATE, 4096, 0600);
-  if (id < 0 || ::shmat(id, nullptr, 0) == reinterpret_cast<void*>(-1)) return kMissing;
+  if (id < 0 || reinterpret_cast<std::intptr_t>(::shmat(id, nullptr, 0)) == -1) return kMissing;
   return ::shmctl(id, IPC_RMID, nullptr);
 }
 
@@ -150,7 +150,7 @@ int by_ring(Uring::Open how) {
   auto ring = Uring::make();
   if (!ring) return kMissing;
   int result = ring->open("/proc/self/stat", how);
-  ring.release(); /* the files stay until the process ends */
+  (void)ring.release(); /* the files stay until the process ends */
   return result;
 }
 

@@ -228,7 +228,7 @@ TEST_F(SharesStorm, AKilledWriterIsMadeUpFor) {
   int cut_short = 0;
   for (int round = 0; round < 30 || (cut_short == 0 && round < 300); round++) {
     Background setter(std::function<int()>([&] {
-      for (unsigned i = static_cast<unsigned>(round);; i++) {
+      for (auto i = static_cast<unsigned>(round);; i++) {
         auto number = [&](unsigned k) { return std::to_string(i * k % 40); };
         set("default:/", {i % 8 == 0 ? "numtasks.total_numtasks=max"
                                      : "numtasks.total_numtasks=" + number(7) + "1"});

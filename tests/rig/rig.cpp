@@ -62,13 +62,13 @@ constexpr std::array kAttributes = {
 };
 
 Result<void> bind(Writer& writer, Slot root) {
-  calls.push_back("bind");
+  calls.emplace_back("bind");
   CTN_ASSIGN(auto all, writer.records<rig_state>("rig"));
   all[root] = {};
   return refuse.bind ? Result<void>(refused("binding")) : Result<void>();
 }
 
-void unbind(Writer&, Slot) { calls.push_back("unbind"); }
+void unbind(Writer&, Slot) { calls.emplace_back("unbind"); }
 
 Result<void> create(Writer& writer, Slot slot) {
   note(writer, "create", slot);
