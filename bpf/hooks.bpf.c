@@ -121,7 +121,8 @@ int BPF_PROG(f_setscheduler, struct task_struct *task, int ret) {
 SEC("tp_btf/sched_switch")
 int BPF_PROG(t_switch, bool preempt, struct task_struct *prev) {
   __u64 home = task_home(prev);
-  return task_is_home(home) ? cpuacct_switch(prev, home) : 0;
+  struct ctn_key *key = task_key(home);
+  return key_is_home(key) ? cpuacct_switch(prev, home, key) : 0;
 }
 
 /* Run by readers: arguments are the CPU to look at and the difference of the clocks, or 0. */
@@ -188,7 +189,8 @@ int BPF_PROG(t_task_free, struct task_struct *task) {
 
 static __always_inline int on_file_alloc(struct file *file) {
   __u64 home = task_home(bpf_get_current_task_btf());
-  return task_is_home(home) ? numfiles_alloc(file, home) : 0;
+  struct ctn_key *key = task_key(home);
+  return key_is_home(key) ? numfiles_alloc(file, home, key) : 0;
 }
 
 SEC("lsm/file_alloc_security")
@@ -200,7 +202,8 @@ int BPF_PROG(f_file_alloc, struct file *file, int ret) { return ret ? ret : on_f
 
 static __always_inline void on_file_free(struct file *file) {
   __u64 home = numfiles_home(file);
-  if (numfiles_is_home(home)) numfiles_free(file, home);
+  struct ctn_key *key = numfiles_key(home);
+  if (key_is_home(key)) numfiles_free(file, home, key);
 }
 
 SEC("lsm/file_free_security")

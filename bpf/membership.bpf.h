@@ -152,8 +152,13 @@ static __always_inline void forget_one(struct ctn_task *task, int h) {
 /* The task_struct goes: give back all that is still counted, and the record. Once, should the freeing
  * hook and the control plane, which thinks the hook has missed it, come at the same time. */
 static __always_inline void forget(const struct task_struct *task) {
-  __u64 place = task_place(task);
-  if (place == NO_PLACE || !table_take(task_keys, place, task)) return;
+  __u64 home = task_home(task);
+  struct ctn_key *home_key = task_key(home);
+  if (!key_is_home(home_key)) return;
+  __u64 place = task_place_from(task, home, home_key);
+  if (place == NO_PLACE) return;
+  struct ctn_key *key = task_key(place);
+  if (!key_take(key, task)) return;
   struct ctn_task *record = section_at(task_records, place);
   subsystems_release(record);
 #pragma unroll
@@ -163,7 +168,7 @@ static __always_inline void forget(const struct task_struct *task) {
     forget_one(record, 2 * pair + 1);
   }
   __builtin_memset(record, 0, sizeof(*record));
-  table_remove(task_keys, task_places, task, place);
+  key_remove(key, home_key, place != home);
 }
 
 /* Is the task of this record gone, though no hook has seen it freed? The last two walks over all

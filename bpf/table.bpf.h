@@ -42,14 +42,14 @@ static __always_inline bool key_claim(struct ctn_key *key, const void *object) {
   return !seen;
 }
 
-static __always_inline __u64 table_home(__u32 places, const void *object) {
-  return place_of(object_hash(object), places);
+static __always_inline __u64 table_home(const volatile __u32 *places, const void *object) {
+  return place_of(object_hash(object), *places);
 }
 
 /* Is the place anybody's home? If an object's home is nobody's, the object is not in the table. This is
  * all that objects in no table cost. */
-static __always_inline bool table_is_home(struct ctn_key *keys, __u64 place) {
-  return *(volatile __u32 *)&section_at(keys, place)->home;
+static __always_inline bool key_is_home(const struct ctn_key *key) {
+  return *(volatile __u32 *)&key->home;
 }
 
 /* Where an object is that may have been displaced. */
@@ -63,17 +63,19 @@ static __noinline __u64 table_search(struct ctn_key *keys, __u32 places, const v
   return NO_PLACE;
 }
 
-/* The place of an object, or NO_PLACE; `home` is its home, and somebody's. */
-static __always_inline __u64 table_find_from(struct ctn_key *keys, __u32 places, const void *object,
-                                             __u64 home) {
-  struct ctn_key *key = section_at(keys, home);
+/* The place of an object, or NO_PLACE; `home` is its home, and somebody's, `key` the key there. */
+static __always_inline __u64 table_find_from(struct ctn_key *keys, const volatile __u32 *places,
+                                             const void *object, __u64 home,
+                                             const struct ctn_key *key) {
   if (key_is(key, object)) return home;
-  return *(volatile __u32 *)&key->displaced ? table_search(keys, places, object) : NO_PLACE;
+  return *(volatile __u32 *)&key->displaced ? table_search(keys, *places, object) : NO_PLACE;
 }
 
-static __always_inline __u64 table_find(struct ctn_key *keys, __u32 places, const void *object) {
+static __always_inline __u64 table_find(struct ctn_key *keys, const volatile __u32 *places,
+                                        const void *object) {
   __u64 home = table_home(places, object);
-  return table_is_home(keys, home) ? table_find_from(keys, places, object, home) : NO_PLACE;
+  struct ctn_key *key = section_at(keys, home);
+  return key_is_home(key) ? table_find_from(keys, places, object, home, key) : NO_PLACE;
 }
 
 /* The rest of table_insert() where the home is taken. */
@@ -93,31 +95,34 @@ static __noinline __u64 table_displace(struct ctn_key *keys, __u32 places, const
 }
 
 /* Enters an object that is not in the table: its place, whose record is zero, or NO_PLACE when all that
- * were tried are taken. */
-static __always_inline __u64 table_insert(struct ctn_key *keys, __u32 places, const void *object) {
-  __u64 home = table_home(places, object);
-  struct ctn_key *key = section_at(keys, home);
+ * were tried are taken. `home` and `key` as above, but it may be nobody's yet. */
+static __always_inline __u64 table_insert_from(struct ctn_key *keys, const volatile __u32 *places,
+                                               const void *object, __u64 home,
+                                               struct ctn_key *key) {
   __sync_fetch_and_add(&key->home, 1); /* likewise before the key */
-  return key_claim(key, object) ? home : table_displace(keys, places, object);
+  return key_claim(key, object) ? home : table_displace(keys, *places, object);
+}
+
+static __always_inline __u64 table_insert(struct ctn_key *keys, const volatile __u32 *places,
+                                          const void *object) {
+  __u64 home = table_home(places, object);
+  return table_insert_from(keys, places, object, home, section_at(keys, home));
 }
 
 #define CTN_KEY_GOING 1 /* no object's address: the place of one that is being removed */
 
 /* Of several that would remove what was found, one gets true: the record is its own from then on. */
-static __always_inline bool table_take(struct ctn_key *keys, __u64 place, const void *object) {
-  __u64 *key = &section_at(keys, place)->object;
-  __u64 seen = __sync_val_compare_and_swap(key, (__u64)object, CTN_KEY_GOING);
+static __always_inline bool key_take(struct ctn_key *key, const void *object) {
+  __u64 seen = __sync_val_compare_and_swap(&key->object, (__u64)object, CTN_KEY_GOING);
   asm volatile("" : "+r"(seen)); /* likewise */
   return seen == (__u64)object;
 }
 
-/* Gives up the place of an object. Zero its record first, so that a claimed place's is zero. */
-static __always_inline void table_remove(struct ctn_key *keys, __u32 places, const void *object,
-                                         __u64 place) {
-  __u64 at = table_home(places, object);
-  struct ctn_key *home = section_at(keys, at);
-  __sync_lock_test_and_set(&section_at(keys, place)->object, 0);
-  if (place != at) __sync_fetch_and_add(&home->displaced, -1);
+/* Gives up a key; `home` is that of its object's home, which `displaced` says is another one. Zero the record
+ * first, so that a claimed place's is zero. */
+static __always_inline void key_remove(struct ctn_key *key, struct ctn_key *home, bool displaced) {
+  __sync_lock_test_and_set(&key->object, 0);
+  if (displaced) __sync_fetch_and_add(&home->displaced, -1);
   __sync_fetch_and_add(&home->home, -1);
 }
 

@@ -68,7 +68,7 @@ int i_files(struct bpf_iter__task_file *ctx) {
   struct task_struct *task = ctx->task;
   struct file *file = ctx->file;
   if (!task || !file) return 0;
-  __u64 place = table_find(file_keys, file_places, file);
+  __u64 place = table_find(file_keys, &file_places, file);
   if (place == NO_PLACE) return 0;
   struct ctn_file *record = section_at(file_records, place);
   struct ctn_walk_file out = {.tgid = task->tgid,

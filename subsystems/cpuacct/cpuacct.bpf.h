@@ -79,10 +79,10 @@ static __always_inline __u32 cpuacct_bucket(__u64 ns) {
   return bucket + (ns >= 2);
 }
 
-/* A task stops running; `home` is its home in the table of tasks, and somebody's. Out of line, so that the
+/* A task stops running; `home` is its home in the table of tasks, `key` the key there. Out of line, so that the
  * tasks in no container save no registers for it. */
-static __noinline int cpuacct_switch(struct task_struct *task, __u64 home) {
-  struct ctn_task *record = task_find_from(task, home);
+static __noinline int cpuacct_switch(struct task_struct *task, __u64 home, struct ctn_key *key) {
+  struct ctn_task *record = task_find_from(task, home, key);
   if (!record) return 0;
   __u32 slot = task_slot(record, CTN_CPUACCT);
   if (slot < CTN_MAX_HIER) return 0;

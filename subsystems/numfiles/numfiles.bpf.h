@@ -18,24 +18,25 @@
 CTN_TABLE(file, struct ctn_file);
 
 static __always_inline __u64 numfiles_home(const struct file *file) {
-  return table_home(file_places, file);
+  return table_home(&file_places, file);
 }
-static __always_inline bool numfiles_is_home(__u64 place) {
-  return table_is_home(file_keys, place);
+static __always_inline struct ctn_key *numfiles_key(__u64 place) {
+  return section_at(file_keys, place);
 }
 
-/* Drops a file's entry and its charge, if it has one; `home` is what numfiles_home() found. */
-static __noinline int numfiles_free(const struct file *file, __u64 home) {
-  __u64 place = table_find_from(file_keys, file_places, file, home);
+/* Drops a file's entry and its charge, if it has one; `home` is its home in the table, `home_key` the key
+ * there. */
+static __noinline int numfiles_free(const struct file *file, __u64 home, struct ctn_key *home_key) {
+  __u64 place = table_find_from(file_keys, &file_places, file, home, home_key);
   if (place == NO_PLACE) return 0;
   struct ctn_file *record = section_at(file_records, place);
   __u32 slot = record->slot, mode = record->mode;
   record->slot = record->mode = 0;
-  table_remove(file_keys, file_places, file, place);
-  if (slot < CTN_MAX_HIER) return 0;
+  key_remove(numfiles_key(place), home_key, place != home);
+  struct ctn_node *node = container_at(nodes, slot);
+  if (!node) return 0;
   numfiles_uncharge(slot, mode);
-  struct ctn_node *node = node_of(slot);
-  if (node) node_put(node, slot);
+  node_put(node, slot);
   return 0;
 }
 
@@ -45,35 +46,31 @@ static __noinline int numfiles_free(const struct file *file, __u64 home) {
  * other one when it is freed. */
 const volatile bool file_entry_can_stay = true;
 
-static __always_inline void numfiles_forget_stale(const struct file *file) {
-  if (!file_entry_can_stay) return;
-  __u64 home = numfiles_home(file);
-  if (numfiles_is_home(home)) numfiles_free(file, home);
-}
-
 /* A reference to the container `task` (the current one) is in; its slot, or 0. The task may be moved
  * on another CPU meanwhile: looking again after the reference was got makes sure that its container
  * was still held by this task then, and so not removed under us. */
 static __always_inline __u32 numfiles_container(const struct ctn_task *task,
                                                 struct ctn_node **node) {
-  for (int tries = 0; tries < 8; tries++) {
-    __u32 slot = task_slot(task, CTN_NUMFILES);
-    if (slot < CTN_MAX_HIER) return 0;
-    *node = node_of(slot);
+  const volatile __u32 *word = task_word(task, CTN_NUMFILES);
+  for (int tries = 0; word && tries < 8; tries++) {
+    __u32 slot = *word & ~CTN_EXITED;
+    *node = container_at(nodes, slot);
     if (!*node) return 0;
     node_get(*node);
-    if (task_slot(task, CTN_NUMFILES) == slot) return slot;
+    if ((*word & ~CTN_EXITED) == slot) return slot;
     node_put(*node, slot);
   }
   return 0;
 }
 
-/* The gate, in the context of who opens; nothing of the file is set up yet. `home` is what task_home()
- * found for the current task. 0 or -ENFILE. */
-static __noinline int numfiles_alloc(const struct file *file, __u64 home) {
-  struct ctn_task *task = task_find_from(bpf_get_current_task_btf(), home);
+/* The gate, in the context of who opens; nothing of the file is set up yet. `home` is the current task's home
+ * in the table of tasks, `key` the key there. 0 or -ENFILE. */
+static __noinline int numfiles_alloc(const struct file *file, __u64 home, struct ctn_key *key) {
+  struct ctn_task *task = task_find_from(bpf_get_current_task_btf(), home, key);
   if (!task) return 0;
-  numfiles_forget_stale(file);
+  home = numfiles_home(file);
+  key = numfiles_key(home);
+  if (file_entry_can_stay && key_is_home(key)) numfiles_free(file, home, key);
   if (task->inner_file) {
     task->inner_file = 0;
     return 0;
@@ -81,7 +78,7 @@ static __noinline int numfiles_alloc(const struct file *file, __u64 home) {
   struct ctn_node *node = NULL;
   __u32 slot = numfiles_container(task, &node);
   if (!slot || !node) return 0;
-  __u64 place = table_insert(file_keys, file_places, file);
+  __u64 place = table_insert_from(file_keys, &file_places, file, home, key);
   if (place == NO_PLACE) {
     count_miss(CTN_MISS_FILE_TABLE_FULL);
     node_put(node, slot);
@@ -95,7 +92,7 @@ static __noinline int numfiles_alloc(const struct file *file, __u64 home) {
     record->slot = slot;
     return 0;
   }
-  table_remove(file_keys, file_places, file, place); /* the entry, which has no charge */
+  key_remove(numfiles_key(place), key, place != home); /* the entry, which has no charge */
   numfiles_refused(slot, by, CTN_EVENT_FILE_REFUSED);
   node_put(node, slot);
   return -ENFILE;

@@ -106,17 +106,17 @@ static __always_inline void array_drop(struct task_struct *task) {
 CTN_TABLE(task, struct ctn_task);
 
 static __always_inline struct ctn_task *table_find_task(struct task_struct *task) {
-  __u64 place = table_find(task_keys, task_places, task);
+  __u64 place = table_find(task_keys, &task_places, task);
   return place == NO_PLACE ? NULL : section_at(task_records, place);
 }
 static __always_inline void table_add(struct task_struct *task) {
-  table_insert(task_keys, task_places, task);
+  table_insert(task_keys, &task_places, task);
 }
 static __always_inline void table_drop(struct task_struct *task) {
-  __u64 place = table_find(task_keys, task_places, task);
+  __u64 home = table_home(&task_places, task), place = table_find(task_keys, &task_places, task);
   if (place == NO_PLACE) return;
   __builtin_memset(section_at(task_records, place), 0, sizeof(struct ctn_task));
-  table_remove(task_keys, task_places, task, place);
+  key_remove(section_at(task_keys, place), section_at(task_keys, home), place != home);
 }
 
 /* --- the hooks --------------------------------------------------------------------------------- */
