@@ -33,17 +33,26 @@ const volatile __u32 container_count = 1;
     index < slot_count ? section_at(array, index) : NULL; \
   })
 
-/* The record of a container's slot, or NULL if it is a root's. One comparison answers both whether it is and
- * whether there is such a slot. */
+/* The number of a container's slot among those that are not for roots; it is below `container_count` if
+ * the slot is not a root's and there is such a slot: one comparison answers both. */
+static __always_inline __u64 container_index(__u32 slot) {
+  __u64 index = slot - CTN_MAX_HIER;
+  asm("" : "+r"(index));
+  return index;
+}
+
+/* The record of a container's slot, or NULL if it is a root's. */
 #define container_at(array, slot) container_below(array, slot, container_count)
 
 /* The same for those who have `container_count` at hand. */
-#define container_below(array, slot, count)                             \
-  ({                                                                    \
-    __u64 below = (__u32)((slot)-CTN_MAX_HIER);                         \
-    asm("" : "+r"(below));                                              \
-    below < (count) ? section_at((array) + CTN_MAX_HIER, below) : NULL; \
+#define container_below(array, slot, count)                   \
+  ({                                                          \
+    __u64 below = container_index(slot);                      \
+    below < (count) ? indexed_container(array, below) : NULL; \
   })
+
+/* The same of a container_index() that was found to be below `container_count`. */
+#define indexed_container(array, index) section_at((array) + CTN_MAX_HIER, index)
 
 /* The containers. */
 CTN_BY_SLOT(nodes, struct ctn_node);

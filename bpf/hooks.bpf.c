@@ -188,9 +188,10 @@ int BPF_PROG(t_task_free, struct task_struct *task) {
 /* --- open files -------------------------------------------------------------------------------- */
 
 static __always_inline int on_file_alloc(struct file *file) {
-  __u64 home = task_home(bpf_get_current_task_btf());
+  struct task_struct *task = bpf_get_current_task_btf();
+  __u64 home = task_home(task);
   struct ctn_key *key = task_key(home);
-  return key_is_home(key) ? numfiles_alloc(file, home, key) : 0;
+  return key_is_home(key) ? numfiles_alloc(file, task, home, key) : 0;
 }
 
 SEC("lsm/file_alloc_security")

@@ -25,7 +25,9 @@ static __always_inline struct ctn_task *task_find(const struct task_struct *task
 static __always_inline __u64 task_home(const struct task_struct *task) {
   return table_home(&task_places, task);
 }
-static __always_inline struct ctn_key *task_key(__u64 place) { return section_at(task_keys, place); }
+static __always_inline struct ctn_key *task_key(__u64 place) {
+  return section_at(task_keys, place);
+}
 static __always_inline __u64 task_place_from(const struct task_struct *task, __u64 home,
                                              const struct ctn_key *key) {
   return table_find_from(task_keys, &task_places, task, home, key);

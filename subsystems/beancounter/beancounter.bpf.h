@@ -72,38 +72,48 @@ __noinline int BEANS_FN(uncharge_all)(__u32 slot) {
   return 0;
 }
 
-/* Charges one to `slot`: 0, or the slot that refused, with nothing charged. */
-static __always_inline __u32 BEANS_FN(try)(__u32 slot, __u32 mode, __u32 severity) {
-  struct beans_state *state = container_at(BEANS, slot);
-  if (!state) return 0;
+/* Charges one to `slot`, whose record is `state`: 0, or the slot that refused, with nothing charged. */
+static __always_inline __u32 BEANS_FN(try)(struct beans_state *state, __u32 slot, __u32 mode,
+                                           __u32 severity) {
   if (!counter_try_charge(&state->held, beans_ceiling(state, severity))) return slot;
   __u32 parent = state->parent;
-  if (mode & BEANS_FLAT || parent < CTN_MAX_HIER) return 0;
+  if (parent < CTN_MAX_HIER || mode & BEANS_FLAT) return 0;
   __u32 refused = BEANS_FN(charge_all)(parent, severity);
   if (refused) BEANS_FN(revert)(slot, refused);
   return refused;
 }
 
-/* Charges one to `slot` for the current task, as far as its privilege goes; `mode` is that of the
- * resource (core.modes) and has to be remembered with the charge. 0, or the slot that refused. */
-static __always_inline __u32 BEANS_FN(charge)(__u32 slot, __u32 mode) {
-  __u32 by = BEANS_FN(try)(slot, mode, BEANS_BARRIER);
-  if (by && beans_privileged()) by = BEANS_FN(try)(slot, mode, BEANS_LIMIT);
+/* Charges one to `slot`, whose record is `state`, for the current task, as far as its privilege goes; `mode`
+ * is that of the resource (core.modes) and has to be remembered with the charge. 0, or the slot that
+ * refused. */
+static __always_inline __u32 BEANS_FN(charge_record)(struct beans_state *state, __u32 slot,
+                                                     __u32 mode) {
+  __u32 by = BEANS_FN(try)(state, slot, mode, BEANS_BARRIER);
+  if (by && beans_privileged()) by = BEANS_FN(try)(state, slot, mode, BEANS_LIMIT);
   return by;
+}
+
+static __always_inline __u32 BEANS_FN(charge)(__u32 slot, __u32 mode) {
+  struct beans_state *state = container_at(BEANS, slot);
+  return state ? BEANS_FN(charge_record)(state, slot, mode) : 0;
 }
 
 /* Charges what is there already, so that refusing is too late. */
 static __always_inline void BEANS_FN(force)(__u32 slot, __u32 mode) {
-  BEANS_FN(try)(slot, mode, BEANS_FORCE);
+  struct beans_state *state = container_at(BEANS, slot);
+  if (state) BEANS_FN(try)(state, slot, mode, BEANS_FORCE);
 }
 
-/* Gives one back, charged with the same mode. */
-static __always_inline void BEANS_FN(uncharge)(__u32 slot, __u32 mode) {
-  struct beans_state *state = container_at(BEANS, slot);
-  if (!state) return;
+/* Gives one back, charged with the same mode to the container whose record is `state`. */
+static __always_inline void BEANS_FN(uncharge_record)(struct beans_state *state, __u32 mode) {
   beans_give_back(state);
   __u32 parent = state->parent;
-  if (!(mode & BEANS_FLAT) && parent >= CTN_MAX_HIER) BEANS_FN(uncharge_all)(parent);
+  if (parent >= CTN_MAX_HIER && !(mode & BEANS_FLAT)) BEANS_FN(uncharge_all)(parent);
+}
+
+static __always_inline void BEANS_FN(uncharge)(__u32 slot, __u32 mode) {
+  struct beans_state *state = container_at(BEANS, slot);
+  if (state) BEANS_FN(uncharge_record)(state, mode);
 }
 
 /* Counts and tells a refusal. */

@@ -30,13 +30,14 @@ static __noinline int numfiles_free(const struct file *file, __u64 home, struct 
   __u64 place = table_find_from(file_keys, &file_places, file, home, home_key);
   if (place == NO_PLACE) return 0;
   struct ctn_file *record = section_at(file_records, place);
-  __u32 slot = record->slot, mode = record->mode;
-  record->slot = record->mode = 0;
+  __u64 both = *(__u64 *)record; /* slot and mode */
+  *(__u64 *)record = 0;
   key_remove(numfiles_key(place), home_key, place != home);
-  struct ctn_node *node = container_at(nodes, slot);
-  if (!node) return 0;
-  numfiles_uncharge(slot, mode);
-  node_put(node, slot);
+  __u32 slot = (__u32)both;
+  __u64 index = container_index(slot);
+  if (index >= container_count) return 0;
+  numfiles_uncharge_record(indexed_container(numfiles, index), both >> 32);
+  node_put(indexed_container(nodes, index), slot);
   return 0;
 }
 
@@ -49,53 +50,70 @@ const volatile bool file_entry_can_stay = true;
 /* A reference to the container `task` (the current one) is in; its slot, or 0. The task may be moved
  * on another CPU meanwhile: looking again after the reference was got makes sure that its container
  * was still held by this task then, and so not removed under us. */
-static __always_inline __u32 numfiles_container(const struct ctn_task *task,
-                                                struct ctn_node **node) {
+static __noinline __u32 numfiles_hold(const struct ctn_task *task) {
   const volatile __u32 *word = task_word(task, CTN_NUMFILES);
   for (int tries = 0; word && tries < 8; tries++) {
     __u32 slot = *word & ~CTN_EXITED;
-    *node = container_at(nodes, slot);
-    if (!*node) return 0;
-    node_get(*node);
+    struct ctn_node *node = container_at(nodes, slot);
+    if (!node) return 0;
+    node_get(node);
     if ((*word & ~CTN_EXITED) == slot) return slot;
-    node_put(*node, slot);
+    node_put(node, slot);
   }
   return 0;
 }
 
-/* The gate, in the context of who opens; nothing of the file is set up yet. `home` is the current task's home
- * in the table of tasks, `key` the key there. 0 or -ENFILE. */
-static __noinline int numfiles_alloc(const struct file *file, __u64 home, struct ctn_key *key) {
-  struct ctn_task *task = task_find_from(bpf_get_current_task_btf(), home, key);
+/* The entry at `place`, which was made and has no charge, goes, and the reference. */
+static __noinline int numfiles_undo(const struct file *file, __u64 place, __u32 slot) {
+  __u64 home = numfiles_home(file);
+  if (place != NO_PLACE) key_remove(numfiles_key(place), numfiles_key(home), place != home);
+  struct ctn_node *node = container_at(nodes, slot);
+  if (node) node_put(node, slot);
+  return -ENFILE;
+}
+
+/* The gate, in the context of who opens, `current`; nothing of the file is set up yet. `home` is its home in
+ * the table of tasks, `key` the key there. 0 or -ENFILE. */
+static __noinline int numfiles_alloc(const struct file *file, const struct task_struct *current,
+                                     __u64 home, struct ctn_key *key) {
+  struct ctn_task *task = task_find_from(current, home, key);
   if (!task) return 0;
   home = numfiles_home(file);
   key = numfiles_key(home);
-  if (file_entry_can_stay && key_is_home(key)) numfiles_free(file, home, key);
+  if (key_is_home(key) && file_entry_can_stay) numfiles_free(file, home, key);
   if (task->inner_file) {
     task->inner_file = 0;
     return 0;
   }
-  struct ctn_node *node = NULL;
-  __u32 slot = numfiles_container(task, &node);
-  if (!slot || !node) return 0;
+  /* The first try of numfiles_hold() in line, as it is the last one but for moves. */
+  if (!core.bound[CTN_NUMFILES]) return 0;
+  const volatile __u32 *word = task_word(task, CTN_NUMFILES);
+  __u32 slot = *word & ~CTN_EXITED;
+  __u64 index = container_index(slot);
+  if (index >= container_count) return 0;
+  struct ctn_node *node = indexed_container(nodes, index);
+  node_get(node);
+  if ((*word & ~CTN_EXITED) != slot) {
+    node_put(node, slot);
+    slot = numfiles_hold(task);
+    index = container_index(slot);
+    if (index >= container_count) return 0;
+  }
   __u64 place = table_insert_from(file_keys, &file_places, file, home, key);
   if (place == NO_PLACE) {
     count_miss(CTN_MISS_FILE_TABLE_FULL);
-    node_put(node, slot);
-    return -ENFILE;
+    return numfiles_undo(file, place, slot);
   }
   __u32 mode = core.modes[CTN_NUMFILES];
-  __u32 by = numfiles_charge(slot, mode);
+  __u32 by = numfiles_charge_record(indexed_container(numfiles, index), slot, mode);
   if (!by) {
     struct ctn_file *record = section_at(file_records, place);
     record->mode = mode;
     record->slot = slot;
     return 0;
   }
-  key_remove(numfiles_key(place), key, place != home); /* the entry, which has no charge */
   numfiles_refused(slot, by, CTN_EVENT_FILE_REFUSED);
-  node_put(node, slot);
-  return -ENFILE;
+  return numfiles_undo(file, place, slot);
 }
 
 #endif

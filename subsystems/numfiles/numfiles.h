@@ -12,7 +12,7 @@
 struct ctn_file {
   __u32 slot; /* charged, and held by one of its references; 0: none yet */
   __u32 mode; /* BEANS_FLAT: only that container is charged */
-};
+} __attribute__((aligned(8)));
 
 /* What the iterator over descriptors prints of a charged file. */
 struct ctn_walk_file {
