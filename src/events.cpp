@@ -6,8 +6,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 
 #include "ctnbpf/state.h"
 #include "mapping.h"
@@ -81,12 +83,26 @@ class Bell {
 
 }  // namespace
 
+using Clock = std::chrono::steady_clock;
+
 struct EventReader::Impl {
   State state;
   Mapping log;
   Bell bell;
   std::uint64_t position = 0;
   std::uint64_t lost = 0;
+  /* The position whose record was not there when it was first looked at, and when that was. */
+  std::uint64_t waits_for = ~0ULL;
+  Clock::time_point since = {};
+
+  /* How much longer the record at the present position is waited for. */
+  Clock::duration patience_left() {
+    if (waits_for != position) {
+      waits_for = position;
+      since = Clock::now();
+    }
+    return since + std::chrono::seconds(2) - Clock::now();
+  }
 };
 
 EventReader::EventReader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -107,10 +123,7 @@ Result<EventReader> EventReader::open(const Pins& pins, From from) {
 }
 
 std::optional<ctn_event> EventReader::next() {
-  /* A record that is being written holds up who reads it: its writer has only a few instructions to
-   * go, if it was not interrupted. After that many looks it counts as lost. */
-  constexpr int kLooks = 100'000;
-  for (int look = 0;;) {
+  for (;;) {
     std::uint64_t head = load(impl_->state.core().event_head);
     if (impl_->position >= head) return std::nullopt;
     if (head - impl_->position > CTN_EVENT_LOG) {
@@ -126,17 +139,27 @@ std::optional<ctn_event> EventReader::next() {
       impl_->position++;
       return copy;
     }
-    if (before > wanted || ++look > kLooks) {
-      impl_->lost++;
-      impl_->position++;
-      look = 0;
-    }
+    /* Its writer has only a few instructions to go and rings the bell then, but its CPU may be held up, if
+     * it is a virtual one for long. A writer that was overtaken by the whole log leaves an older number. */
+    if (before <= wanted && impl_->patience_left() > Clock::duration::zero()) return std::nullopt;
+    impl_->lost++;
+    impl_->position++;
   }
 }
 
+bool EventReader::held() const { return impl_->position < load(impl_->state.core().event_head); }
+
 std::uint64_t EventReader::take_lost() { return std::exchange(impl_->lost, 0); }
 
-void EventReader::wait(int timeout_ms, int fd) { impl_->bell.wait(timeout_ms, fd); }
+void EventReader::wait(int timeout_ms, int fd) {
+  if (held()) {
+    using std::chrono::milliseconds;
+    auto left = std::chrono::ceil<milliseconds>(impl_->patience_left()).count();
+    auto most = static_cast<int>(std::max<milliseconds::rep>(left, 0));
+    timeout_ms = timeout_ms < 0 ? most : std::min(timeout_ms, most);
+  }
+  impl_->bell.wait(timeout_ms, fd);
+}
 
 const char* event_name(std::uint32_t kind) {
   switch (kind) {

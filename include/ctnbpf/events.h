@@ -25,9 +25,13 @@ class EventReader {
   EventReader(EventReader&&) noexcept;
   ~EventReader();
 
-  /* The next event; none when there is no newer one yet. */
+  /* The next event; none when there is no newer one yet, or it is still being written (held()). */
   std::optional<ctn_event> next();
-  /* How many events were replaced before next() came to them, since this was last asked. */
+  /* Is there a newer one that is being written? Its writer may have been interrupted; wait() waits for it.
+   * One that is not there within 2 s counts as lost. */
+  bool held() const;
+  /* How many events were replaced before next() came to them, or are not there, since this was last
+   * asked. */
   std::uint64_t take_lost();
 
   /* Waits until next() may have something, `fd` (-1: none) can be read, a signal is delivered, or

@@ -108,7 +108,7 @@ Result<void> events(const Context& context, bool follow, bool since_start) {
       print_event(context, state, *event);
     }
     print_lost(context, reader.take_lost());
-    if (!follow) return {};
+    if (!follow && !reader.held()) return {};
     if (std::fflush(stdout) != 0) return system_error("write to standard output");
     reader.wait(-1);
   }

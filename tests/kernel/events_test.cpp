@@ -11,6 +11,7 @@
 
 #include "ctnbpf/kill.h"
 #include "kernel_test.h"
+#include "mapping.h"
 #include "workload.h"
 
 namespace ctnbpf::test {
@@ -193,6 +194,41 @@ TEST_F(Events, EveryReaderSeesAllOrIsToldHowManyItMissed) {
   EXPECT_EQ(static_cast<std::uint64_t>(seen) + other.take_lost(),
             static_cast<std::uint64_t>(kMany));
   EXPECT_GT(seen, CTN_EVENT_LOG / 2);
+}
+
+/* A record that is being written holds up its readers, and is not lost because its writer is slow; who never
+ * comes back is not waited for for ever. */
+TEST_F(Events, ARecordThatIsBeingWrittenIsWaitedFor) {
+  EventReader reader = listen();
+  auto writer = Writer::open(pins());
+  ASSERT_TRUE(writer.has_value());
+  auto log = Mapping::open(pins(), "events", sizeof(ctn_event), CTN_EVENT_LOG, true);
+  ASSERT_TRUE(log.has_value());
+  auto begin = [&] { return __atomic_fetch_add(&writer->core().event_head, 1, __ATOMIC_ACQ_REL); };
+  auto record = [&](std::uint64_t number) -> ctn_event& {
+    return log->as<ctn_event>()[number % CTN_EVENT_LOG];
+  };
+  std::uint64_t slow = begin();
+  std::uint64_t after = begin();
+  record(after).kind = CTN_EVENT_GONE;
+  store(record(after).number, __u64{after + 1});
+  EXPECT_FALSE(reader.next().has_value());
+  EXPECT_TRUE(reader.held());
+  record(slow).kind = CTN_EVENT_RELEASED;
+  store(record(slow).number, __u64{slow + 1});
+  auto first = reader.next();
+  auto second = reader.next();
+  ASSERT_TRUE(first.has_value() && second.has_value());
+  EXPECT_EQ(first->kind, static_cast<std::uint32_t>(CTN_EVENT_RELEASED));
+  EXPECT_EQ(second->kind, static_cast<std::uint32_t>(CTN_EVENT_GONE));
+  EXPECT_EQ(reader.take_lost(), 0u);
+  EXPECT_FALSE(reader.held());
+
+  begin(); /* and never ends */
+  EXPECT_FALSE(reader.next().has_value());
+  reader.wait(-1);
+  EXPECT_TRUE(eventually([&] { return !reader.next().has_value() && !reader.held(); }));
+  EXPECT_EQ(reader.take_lost(), 1u);
 }
 
 class Kill : public EventTest {};
