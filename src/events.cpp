@@ -147,7 +147,7 @@ std::optional<ctn_event> EventReader::next() {
   }
 }
 
-bool EventReader::held() const { return impl_->position < load(impl_->state.core().event_head); }
+bool EventReader::held() const { return impl_->waits_for == impl_->position; }
 
 std::uint64_t EventReader::take_lost() { return std::exchange(impl_->lost, 0); }
 

@@ -27,7 +27,7 @@ class EventReader {
 
   /* The next event; none when there is no newer one yet, or it is still being written (held()). */
   std::optional<ctn_event> next();
-  /* Is there a newer one that is being written? Its writer may have been interrupted; wait() waits for it.
+  /* Did next() find one that is being written? Its writer may have been interrupted; wait() waits for it.
    * One that is not there within 2 s counts as lost. */
   bool held() const;
   /* How many events were replaced before next() came to them, or are not there, since this was last
