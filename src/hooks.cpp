@@ -10,8 +10,8 @@
 
 #include "ctnbpf/subsystem.h"
 #include "grace.h"
-#include "mapping.h"
 #include "numfiles/numfiles.h"
+#include "object_table.h"
 #include "pins.h"
 
 namespace ctnbpf::hooks {
@@ -90,44 +90,16 @@ void wait_until_detached(const Pins& pins) {
   wait_for_programs();
 }
 
-struct Table {
-  Mapping keys;
-  Mapping records;
-};
-
-Result<Table> open_table(const Pins& pins, const std::string& name, std::uint32_t record_size) {
-  CTN_ASSIGN(Mapping keys, Mapping::open(pins, name + "_keys", sizeof(ctn_key), ~0U, true));
-  CTN_ASSIGN(Mapping records, Mapping::open(pins, name + "_records", record_size, ~0U, true));
-  return Table{std::move(keys), std::move(records)};
-}
-
-bool in_use(const ctn_key& key) { return load(key.home) != 0 || load(key.object) != 0; }
-
-bool in_use(const Table& table) {
-  auto keys = table.keys.as<ctn_key>();
-  return std::any_of(keys.begin(), keys.end(), [](const ctn_key& key) { return in_use(key); });
-}
-
-template <typename Record>
-void clear(const Table& table) {
-  auto keys = table.keys.as<ctn_key>();
-  for (std::size_t i = 0; i < keys.size(); i++) {
-    if (!in_use(keys[i])) continue;
-    table.records.as<Record>()[i] = {};
-    keys[i] = {};
-  }
-}
-
 /* Records that were left when the hooks went: their tasks and files may be gone and their addresses
  * used by others. Nothing is pinned as attached; a program that still runs has something in a table,
  * as without a record of their task the programs do nothing. */
 Result<void> clear_tables(const Pins& pins) {
-  CTN_ASSIGN(Table tasks, open_table(pins, "task", sizeof(ctn_task)));
-  CTN_ASSIGN(Table files, open_table(pins, "file", sizeof(ctn_file)));
-  if (!in_use(tasks) && !in_use(files)) return {};
+  CTN_ASSIGN(ObjectTable tasks, ObjectTable::open(pins, "task", sizeof(ctn_task), true));
+  CTN_ASSIGN(ObjectTable files, ObjectTable::open(pins, "file", sizeof(ctn_file), true));
+  if (!tasks.in_use() && !files.in_use()) return {};
   wait_until_detached(pins);
-  clear<ctn_task>(tasks);
-  clear<ctn_file>(files);
+  tasks.clear<ctn_task>();
+  files.clear<ctn_file>();
   return {};
 }
 

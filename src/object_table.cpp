@@ -27,6 +27,11 @@ Result<std::uint64_t> ObjectTable::count(const Pins& pins, const std::string& na
                        [](const ctn_key& key) { return load(key.object) != 0; });
 }
 
+bool ObjectTable::in_use() const {
+  auto keys = keys_.as<ctn_key>();
+  return std::any_of(keys.begin(), keys.end(), [](const ctn_key& key) { return in_use(key); });
+}
+
 /* A key is at its home or was displaced; which it is follows from where it is. */
 std::vector<std::uint32_t> ObjectTable::wrong_counts() const {
   auto keys = keys_.as<ctn_key>();

@@ -29,6 +29,19 @@ class ObjectTable {
       if (std::uint64_t object = load(keys[i].object); object != 0) one(object, records[i]);
   }
 
+  /* Has any place a key, or a count of one? */
+  bool in_use() const;
+  /* Makes all of that zero, with the records; for when no program runs. */
+  template <typename Record>
+  void clear() {
+    auto keys = keys_.as<ctn_key>();
+    for (std::size_t i = 0; i < keys.size(); i++) {
+      if (!in_use(keys[i])) continue;
+      records_.as<Record>()[i] = {};
+      keys[i] = {};
+    }
+  }
+
   /* By how much the counts of each place differ from what the keys make them, modulo 2^32: `home` of
    * place i at 2 i, `displaced` at 2 i + 1. */
   std::vector<std::uint32_t> wrong_counts() const;
@@ -38,6 +51,7 @@ class ObjectTable {
  private:
   ObjectTable(Mapping keys, Mapping records)
       : keys_(std::move(keys)), records_(std::move(records)) {}
+  static bool in_use(const ctn_key& key) { return load(key.home) != 0 || load(key.object) != 0; }
 
   Mapping keys_;
   Mapping records_;
