@@ -219,6 +219,33 @@ Result<void> ensure_hierarchy(Writer& writer) {
   return {};
 }
 
+namespace {
+
+/* The pins stay after all: so does everybody where the subsystems had them. */
+Result<void> hold_again(Writer& writer) {
+  Result<void> result;
+  for (const Subsystem* subsystem : subsystems())
+    if (subsystem->refresh != nullptr && writer.core().bound[subsystem->id] != 0)
+      if (auto held = subsystem->refresh(writer, true); result && !held) result = held;
+  return result;
+}
+
+/* Has the subsystems let go of the tasks, and takes the pins away. */
+Result<void> let_go(Writer* writer, const Pins& pins, bool force) {
+  for (const Subsystem* subsystem : subsystems())
+    if (writer != nullptr && subsystem->release != nullptr &&
+        writer->core().bound[subsystem->id] != 0) {
+      auto released = subsystem->release(*writer);
+      if (!released && !force) return released;
+    }
+  if (writer != nullptr) (void)leftovers(*writer, true);
+  if (::rename(pins.root().c_str(), being_removed(pins).c_str()) != 0)
+    return system_error(fmt::format("take the pins away from '{}'", pins.root()));
+  return {};
+}
+
+}  // namespace
+
 Result<bool> take_down(const Pins& pins, bool force) {
   CTN_ASSIGN(UniqueFd lock, take_writer_lock());
   CTN_TRY(remove_left_over_pins(pins));
@@ -238,14 +265,14 @@ Result<bool> take_down(const Pins& pins, bool force) {
   if (!writer) {
     CTN_ASSIGN(lock, take_writer_lock());
   }
-  for (const Subsystem* subsystem : subsystems())
-    if (writer && subsystem->release != nullptr && writer->core().bound[subsystem->id] != 0) {
-      auto released = subsystem->release(*writer);
-      if (!released && !force) return released.error();
-    }
-  if (writer) (void)leftovers(*writer, true);
-  if (::rename(pins.root().c_str(), being_removed(pins).c_str()) != 0)
-    return system_error(fmt::format("take the pins away from '{}'", pins.root()));
+  if (auto gone = let_go(writer ? &*writer : nullptr, pins, force); !gone) {
+    auto held = writer ? hold_again(*writer) : Result<void>();
+    if (held) return gone.error();
+    return Error{gone.error().code,
+                 fmt::format("{}; and what was let go is not all held again ({}): `ctnbpf fsck "
+                             "--repair` does that",
+                             gone.error().what, held.error().what)};
+  }
   CTN_TRY(remove_pins(being_removed(pins)));
   return true;
 }
