@@ -28,6 +28,26 @@ int i_walk(struct bpf_iter__task *ctx) {
   return 0;
 }
 
+/* From 6.2 on the kernel keeps the mask that a task has chosen, whatever cpuset it comes to. */
+struct affinity_context___since_6_2 {
+  unsigned int flags;
+} __attribute__((preserve_access_index));
+
+/* Tasks that have less than all CPUs and get all again when the cpuset controller is switched on, or off, for
+ * the groups at the top of cgroup v2: the kernel then gives every task below those the mask of its new
+ * cpuset. Those in the root group itself keep their cpuset. */
+SEC("iter/task")
+int i_own_masks(struct bpf_iter__task *ctx) {
+  struct task_struct *task = ctx->task;
+  if (!task || task->exit_state || task->nr_cpus_allowed >= (int)cpu_count) return 0;
+  if (!BPF_CORE_READ(task, cgroups, dfl_cgrp, self.parent)) return 0;
+  if (bpf_core_type_exists(struct affinity_context___since_6_2) && task->user_cpus_ptr) return 0;
+  struct place_own_mask out = {.tid = task->pid};
+  bpf_probe_read_kernel(out.comm, sizeof(out.comm), task->comm);
+  bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
+  return 0;
+}
+
 /* Leaves the mark of this walk in the record of each task there is. */
 SEC("iter/task")
 int i_mark(struct bpf_iter__task *ctx) {

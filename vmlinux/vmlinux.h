@@ -103,6 +103,8 @@ struct task_struct {
   const struct cred *real_cred;
   const struct cred *cred;
   struct cpumask cpus_mask;
+  struct cpumask *user_cpus_ptr; /* what it has chosen itself; kept by the kernel from 6.2 on */
+  int nr_cpus_allowed;
   struct css_set *cgroups;
   char comm[16];
 };

@@ -210,7 +210,7 @@ void add_hierarchy(CLI::App& app, Context& context) {
       "  ctnbpf hierarchy create place -o cpuset,memset --placement affinity\n"
       "--placement says how tasks are kept on their CPUs and nodes: `cgroup` by groups of the\n"
       "kernel's cpuset controller, `affinity` by their own masks and memory policies, in no group;\n"
-      "`auto` takes groups, and leaves tasks that a service manager keeps in groups of its own there.");
+      "`auto` takes groups, and leaves tasks there whose group a service manager made or has limits.");
   make->callback([=, &context] { finish(create(context, *options)); });
 
   CLI::App* show = app.add_subcommand("list", "list the hierarchies");

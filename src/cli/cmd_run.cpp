@@ -74,23 +74,12 @@ void remove_made(Writer& writer, const std::vector<Slot>& made) {
     (void)tree::remove(writer, *slot, true);
 }
 
-/* `run-PID`, or if somebody has that, such as a run that was killed, the first of run-PID-2, run-PID-3 ...
- * that nobody has in any of these hierarchies. */
-std::string free_name(const State& state, const std::vector<std::uint32_t>& hierarchies) {
-  std::string first = fmt::format("run-{}", ::getpid());
-  std::string name = first;
-  auto taken = [&](std::uint32_t h) { return tree::find_child(state, h, name) != 0; };
-  for (int next = 2; std::any_of(hierarchies.begin(), hierarchies.end(), taken); next++)
-    name = fmt::format("{}-{}", first, next);
-  return name;
-}
-
 Result<std::vector<Place>> transient_places(Writer& writer, const Options& options,
                                             const std::vector<std::string>& settings,
                                             std::vector<Slot>& made) {
   std::vector<Place> places;
   CTN_ASSIGN(auto hierarchies, wanted_hierarchies(writer, settings));
-  std::string name = options.name ? *options.name : free_name(writer, hierarchies);
+  std::string name = options.name.value_or(fmt::format("run-{}", ::getpid()));
   auto pid = static_cast<std::uint32_t>(::getpid());
   std::optional<tree::Owner> owner;
   if (!options.keep) owner = tree::Owner{pid, process_start(pid)};
@@ -345,7 +334,7 @@ void add_run(CLI::App& app, Context& context) {
   app.add_flag("--stat", options->stat, "print time, peaks and refusals at the end");
   app.add_flag("--best-effort", options->best_effort, "also limits this kernel cannot enforce");
   app.add_flag("--move", options->move,
-               "also out of a group that a service manager made (see `doctor`)");
+               "also out of a group that a service manager made or that has limits (see `doctor`)");
   app.footer(
       "Without -c, COMMAND gets a container of its own, made in the default hierarchy on first\n"
       "use and removed at the end. Examples:\n"

@@ -11,8 +11,14 @@
 #include <fstream>
 #include <sstream>
 
+#include "ctnbpf/address.h"
 #include "ctnbpf/state.h"
 #include "pins.h"
+#include "placement/affinity.h"
+#include "placement/group_limits.h"
+#include "placement/kind.h"
+#include "placement/placement.h"
+#include "walk.h"
 
 namespace ctnbpf {
 namespace {
@@ -111,12 +117,13 @@ Result<Groups> Groups::open(Version version, const State& state) {
   return Groups(version, root,
                 pins == kDefaultPinRoot
                     ? kGroupName
-                    : fmt::format("{}-{:x}", kGroupName, std::hash<std::string>()(pins)));
+                    : fmt::format("{}-{:x}", kGroupName, std::hash<std::string>()(pins)),
+                pins);
 }
 
 bool Groups::holds(pid_t tid) {
   for (Version version : {Version::kV2, Version::kV1}) {
-    std::string path = Groups(version, "", "").path_of(tid);
+    std::string path = Groups(version, "", "", "").path_of(tid);
     if (!path.starts_with(std::string("/") + kGroupName)) continue;
     if (std::size_t below = path.find('/', 1);
         below != std::string::npos && !home_of(path.substr(below + 1)).empty())
@@ -125,21 +132,73 @@ bool Groups::holds(pid_t tid) {
   return false;
 }
 
+/* The masks that would be lost are those of tasks that lack a CPU which is online: what is offline too, the
+ * kernel adds when it comes. */
+Result<void> Groups::nobody_minds() const {
+  CTN_ASSIGN(auto own, run_iterator_as<place_own_mask>(Pins(pins_), "i_own_masks", 0));
+  IndexSet online = kCpus.online();
+  const place_own_mask* first = nullptr;
+  std::size_t more = 0;
+  for (const place_own_mask& task : own) {
+    IndexSet mask = affinity::mask_of_thread(static_cast<pid_t>(task.tid));
+    if (mask.empty() || online.within(mask)) continue; /* gone */
+    if (first == nullptr)
+      first = &task;
+    else
+      more++;
+  }
+  if (first == nullptr) return {};
+  std::string comm(first->comm, ::strnlen(first->comm, sizeof(first->comm)));
+  return Error{
+      EBUSY,
+      fmt::format("task {} ({}){} has chosen its CPUs and would get all again if cpuset were "
+                  "switched over in '{}/cgroup.subtree_control'",
+                  first->tid, printable(comm), more == 0 ? "" : fmt::format(", as {} more,", more),
+                  root_)};
+}
+
 Result<void> Groups::switch_on(const std::string& directory) const {
   std::string file = directory + "/cgroup.subtree_control";
   if (has_word(read_line(file), "cpuset")) return {};
-  /* Marked first: a mark too many is taken off by switch_off. */
-  if (directory == root_ && ::setxattr(root_.c_str(), kSwitchedOn, "1", 1, 0) != 0)
-    return system_error(fmt::format("mark '{}'", root_));
+  if (directory == root_) {
+    if (!refused_)
+      if (auto asked = nobody_minds(); !asked) refused_ = asked.error();
+    if (refused_)
+      return Error{refused_->code,
+                   refused_->what + ": a hierarchy with --placement affinity does without"};
+    /* Marked first: a mark too many is taken off by switch_off. */
+    if (::setxattr(root_.c_str(), kSwitchedOn, "1", 1, 0) != 0)
+      return system_error(fmt::format("mark '{}'", root_));
+  }
   return write_file(file, "+cpuset");
 }
 
-/* v1 knows no inheriting. */
+/* v1 knows no inheriting, and takes nothing that a group beside has for itself alone. */
 Result<void> Groups::inherit(const std::string& directory, const std::string& above) const {
-  for (const char* file : {"/cpuset.cpus", "/cpuset.mems"})
-    if (read_line(directory + file) != read_line(above + file))
-      CTN_TRY(write_file(directory + file, read_line(above + file)));
+  for (const auto& [kind, file] : {std::pair{&kCpus, "/cpuset.cpus"}, {&kNodes, "/cpuset.mems"}}) {
+    std::string text = read_line(above + file);
+    if (directory == top())
+      if (auto all = parse_index_set(file, text, kind->limit))
+        text = all->without(taken_v1(*kind)).to_string();
+    if (read_line(directory + file) != text) CTN_TRY(write_file(directory + file, text));
+  }
   return {};
+}
+
+IndexSet Groups::taken_v1(const PlaceKind& kind) const {
+  bool cpus = &kind == &kCpus;
+  IndexSet taken;
+  std::error_code error;
+  for (const auto& group : fs::directory_iterator(root_, error)) {
+    std::string path = group.path();
+    if (!group.is_directory(error) || path == top() ||
+        read_line(path + (cpus ? "/cpuset.cpu_exclusive" : "/cpuset.mem_exclusive")) != "1")
+      continue;
+    auto its =
+        parse_index_set("", read_line(path + (cpus ? "/cpuset.cpus" : "/cpuset.mems")), kind.limit);
+    if (its) taken = taken | *its;
+  }
+  return taken;
 }
 
 /* Each part may be there already. */
@@ -206,6 +265,43 @@ std::string Groups::path_of(pid_t tid) const {
   return {};
 }
 
+IndexSet Groups::granted(const PlaceKind& kind, const std::string& path) const {
+  bool cpus = &kind == &kCpus;
+  const char* file = version_ == Version::kV2
+                         ? (cpus ? "/cpuset.cpus.effective" : "/cpuset.mems.effective")
+                         : (cpus ? "/cpuset.effective_cpus" : "/cpuset.effective_mems");
+  for (std::string group = path == "/" ? "" : path;; group.erase(group.find_last_of('/'))) {
+    std::string line = read_line(root_ + group + file);
+    auto set = parse_index_set(file, line, kind.limit);
+    if (set && !set->empty())
+      return version_ == Version::kV1 && group.empty() ? set->without(taken_v1(kind)) : *set;
+    if (group.find('/') == std::string::npos) return kind.online();
+  }
+}
+
+std::string Groups::exclusive_owner(const PlaceKind& kind, const IndexSet& some) const {
+  bool cpus = &kind == &kCpus;
+  std::error_code error;
+  for (auto at = fs::recursive_directory_iterator(root_, error); at != fs::end(at);
+       at.increment(error)) {
+    if (!at->is_directory(error)) continue;
+    std::string path = at->path();
+    if (path == top()) {
+      at.disable_recursion_pending();
+      continue;
+    }
+    /* "root invalid (...)" has nothing. Nodes are nobody's alone in v2. */
+    std::string state = read_line(path + (version_ == Version::kV2 ? "/cpuset.cpus.partition"
+                                          : cpus                   ? "/cpuset.cpu_exclusive"
+                                                                   : "/cpuset.mem_exclusive"));
+    bool alone =
+        version_ == Version::kV1 ? state == "1" : cpus && (state == "root" || state == "isolated");
+    std::string name = path.substr(root_.size());
+    if (alone && granted(kind, name).meets(some)) return name;
+  }
+  return {};
+}
+
 std::optional<std::string> Groups::group_of(pid_t tid) const {
   std::string path = path_of(tid);
   std::string ours = "/" + name_;
@@ -214,12 +310,17 @@ std::optional<std::string> Groups::group_of(pid_t tid) const {
   return std::nullopt;
 }
 
-bool Groups::managed(pid_t tid) const {
-  if (version_ == Version::kV1) return false;
-  std::istringstream parts(path_of(tid));
+std::string Groups::kept_by(pid_t tid) const {
+  std::string path = path_of(tid);
+  auto [found, fresh] = kept_by_.emplace(path, "");
+  if (!fresh) return found->second;
+  std::istringstream parts(version_ == Version::kV2 ? path : "");
   for (std::string part; std::getline(parts, part, '/');)
-    if (part.ends_with(".service") || part.ends_with(".scope")) return true;
-  return false;
+    if (part.ends_with(".service") || part.ends_with(".scope"))
+      return found->second = "a service manager made it";
+  if (std::string limit = limit_on(root_, path); !limit.empty())
+    found->second = limit + " binds it";
+  return found->second;
 }
 
 Result<void> Groups::put_process(const std::string& group, pid_t pid) const {
@@ -285,7 +386,7 @@ bool Groups::switched_on() const {
 /* The kernel refuses while a group passes the controller on. One that uses it without passing it on has a
  * list of its own. */
 void Groups::switch_off() const {
-  if (!switched_on()) return;
+  if (!switched_on() || !nobody_minds()) return;
   bool used = false;
   std::error_code error;
   for (const auto& group : fs::directory_iterator(root_, error))

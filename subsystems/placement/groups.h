@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,6 +26,7 @@
 namespace ctnbpf {
 
 class State;
+struct PlaceKind;
 
 class Groups {
  public:
@@ -48,8 +50,9 @@ class Groups {
                    bool migrate) const;
   /* "" is `ctnbpf` itself; none: the task is outside of it, or gone. */
   std::optional<std::string> group_of(pid_t tid) const;
-  /* Is it in a group that systemd or a container engine made for one service or session? v1: never. */
-  bool managed(pid_t tid) const;
+  /* Why a task outside of our groups is to be left in its own: it is one that systemd or a container engine
+   * made for one service or session, or it binds those in it in some way. Empty: nothing is lost. */
+  std::string kept_by(pid_t tid) const;
   /* Puts a whole process, or a thread of a process that is in that home, into a group. ESRCH: gone. */
   Result<void> put_process(const std::string& group, pid_t pid) const;
   Result<void> put_thread(const std::string& group, pid_t tid) const;
@@ -59,6 +62,14 @@ class Groups {
 
   /* Groups in the homes, the homes after them, and `ctnbpf` itself, "", whether it is there or not. */
   std::vector<std::string> all() const;
+  /* What the kernel gives who is in the group `path`, as called from the root of the tree, or in the nearest
+   * above that has a cpuset. */
+  IndexSet granted(const PlaceKind& kind, const std::string& path) const;
+  /* A group outside of ours, from the root of the tree, that has some of these for itself alone; or "". */
+  std::string exclusive_owner(const PlaceKind& kind, const IndexSet& some) const;
+  /* Where a task is, from the root of the tree. Empty: it is gone. */
+  std::string path_of(pid_t tid) const;
+
   /* Threads in a group; "" for those in `ctnbpf` itself. */
   std::vector<pid_t> threads(const std::string& group) const;
   /* What the group has: its file's text. */
@@ -75,20 +86,23 @@ class Groups {
 
   /* v2: is the controller on for the groups at the top because we switched it on? */
   bool switched_on() const;
-  /* Switches it off, if that was us and no group uses it. */
+  /* Switches it off, if that was us, no group uses it, and no task minds. Stays ours as long as one does. */
   void switch_off() const;
+  /* A task would get all CPUs again if the controller were switched over for the groups at the top: EBUSY,
+   * and which. */
+  Result<void> nobody_minds() const;
 
  private:
-  Groups(Version version, std::string root, std::string name)
-      : version_(version), root_(std::move(root)), name_(std::move(name)) {}
+  Groups(Version version, std::string root, std::string name, std::string pins)
+      : version_(version), root_(std::move(root)), name_(std::move(name)), pins_(std::move(pins)) {}
   std::string top() const { return root_ + "/" + name_; }
   std::string path(const std::string& group) const {
     return group.empty() ? top() : top() + "/" + group;
   }
   Result<void> make_top() const;
   Result<void> switch_on(const std::string& directory) const;
+  IndexSet taken_v1(const PlaceKind& kind) const;
   Result<void> inherit(const std::string& directory, const std::string& above) const;
-  std::string path_of(pid_t tid) const;
   const char* threads_file() const {
     return version_ == Version::kV2 ? "/cgroup.threads" : "/tasks";
   }
@@ -96,6 +110,9 @@ class Groups {
   Version version_;
   std::string root_; /* where the file system is mounted */
   std::string name_; /* of the group at the top */
+  std::string pins_;
+  mutable std::map<std::string, std::string> kept_by_; /* by path */
+  mutable std::optional<Error> refused_; /* by nobody_minds(): not asked again for each process */
 };
 
 }  // namespace ctnbpf

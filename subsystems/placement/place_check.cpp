@@ -7,6 +7,7 @@
 #include <set>
 
 #include "placement/affinity.h"
+#include "placement/effective.h"
 #include "placement/place.h"
 
 namespace ctnbpf::placement {
@@ -37,6 +38,14 @@ std::vector<std::string> check_member(const Groups& groups, const ctn_walk_task&
   };
   compare("CPUs", groups.cpus(*group), to.group_cpus());
   compare("nodes", groups.mems(*group), to.group_mems());
+  for (const auto& [kind, set] : {std::pair{&kCpus, to.group_cpus()}, {&kNodes, to.group_mems()}}) {
+    IndexSet gets = groups.granted(*kind, groups.full_name(*group));
+    IndexSet missing = set.empty() ? set : (set & kind->online()).without(gets);
+    if (missing.empty()) continue;
+    if (std::string who = who_has(groups, *kind, missing); !who.empty())
+      found.push_back(fmt::format("group '{}' has {} '{}' and gets '{}': {}", *group, kind->list,
+                                  set.to_string(), gets.to_string(), who));
+  }
   return found;
 }
 
@@ -129,7 +138,7 @@ std::vector<std::string> all_of(const Groups& groups, bool remove) {
     }
     if (remove) groups.remove_empty();
   }
-  if (groups.switched_on()) {
+  if (groups.switched_on() && groups.nobody_minds()) {
     found.emplace_back(
         "the cpuset controller is on in cgroup.subtree_control for groups of ours that are gone");
     if (remove) groups.switch_off();

@@ -37,6 +37,13 @@ enum place_set {
   PLACE_SETS,
 };
 
+/* What i_own_masks prints: a task whose CPU mask would be lost if the kernel's cpuset controller were switched
+ * over. */
+struct place_own_mask {
+  __u32 tid;
+  char comm[16];
+};
+
 /* The highest number a CPU can have is the kernel's to choose up to this, a node likewise. */
 #define PLACE_MAX_CPUS 8192
 #define PLACE_MAX_NODES 1024

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "ctnbpf/tree.h"
+#include "placement/effective.h"
 
 namespace ctnbpf {
 
@@ -56,9 +57,8 @@ Result<Value> read_list(const State& state, const PlaceKind& kind, Slot slot) {
 }
 
 Result<Value> read_effective(const State& state, const PlaceKind& kind, Slot slot) {
-  CTN_ASSIGN(Sets sets, Sets::open(state, kind));
-  IndexSet online = kind.online();
-  return Value{(sets.computed(slot, online) & online).to_string()};
+  CTN_ASSIGN(IndexSet now, effective(state, kind, slot));
+  return Value{now.to_string()};
 }
 
 Result<Value> read_flag(const State& state, const PlaceKind& kind, Slot slot, place_flag flag) {
@@ -81,12 +81,14 @@ Result<Value> read_driver(const State& state, const PlaceKind& kind, Slot slot) 
 
 Result<Change> prepare_list(Writer& writer, const PlaceKind& kind, Slot slot,
                             const std::string& text) {
-  IndexSet online = kind.online();
-  CTN_ASSIGN(IndexSet wanted, parse_index_set(full(kind, kind.list), text, kind.limit, &online));
+  CTN_ASSIGN(IndexSet wanted, parse_index_set(full(kind, kind.list), text, kind.limit));
   if (slot < CTN_MAX_HIER) return of_root(writer, kind, kind.list, slot);
   CTN_ASSIGN(WritableSets sets, WritableSets::open(writer, kind));
   CTN_TRY(check_set(sets.tree(), slot, wanted, kind.online()));
   const ctn_node& node = writer.nodes()[slot];
+  /* By affinity a task in the very group that has them can use them: the kernel says at each. */
+  if ((sets.flags(node.hierarchy) & kGroupDrivers) != 0)
+    CTN_TRY(check_granted(writer, kind, wanted));
   if (std::uint32_t live = live_tasks(node);
       wanted.empty() && live != 0 && (sets.flags(node.hierarchy) & PLACE_STRICT) != 0)
     return Error{ENOSPC,
@@ -170,8 +172,10 @@ Result<void> admit(const Writer& writer, const PlaceKind& kind, Slot slot,
         ENOSPC, fmt::format("{} has no {} yet, and its hierarchy is strict: set them first", target,
                             full(kind, kind.list))};
   if (!sets.confined(slot)) return {};
-  bool may_group = (flags & PLACE_CGROUP2) != 0 && ((flags & PLACE_AUTO) != 0 || writer.may_move());
-  auto groups = Groups::open(Groups::Version::kV2, writer);
+  /* Then those that are kept where they are are placed by affinity. */
+  bool free = (flags & kGroupDrivers) == 0 || (flags & PLACE_AUTO) != 0 || writer.may_move();
+  auto groups = Groups::open(
+      (flags & PLACE_CGROUP1) != 0 ? Groups::Version::kV1 : Groups::Version::kV2, writer);
   CTN_ASSIGN(auto tasks, walk_tasks(writer.pins()));
   for (const ctn_walk_task& task : tasks) {
     if (has_exited(task) || !belongs(task)) continue;
@@ -182,13 +186,14 @@ Result<void> admit(const Writer& writer, const PlaceKind& kind, Slot slot,
               "task {} is a kernel thread whose CPUs only the kernel chooses: it cannot come "
               "to {}, which has {}",
               task.tid, target, full(kind, kind.list))};
-    if ((flags & PLACE_CGROUP2) != 0 && !may_group && groups &&
-        groups->managed(static_cast<pid_t>(task.tid)))
-      return Error{
-          EPERM, fmt::format(
-                     "process {} is in a group that a service manager made for it: --move takes it "
-                     "out, a hierarchy with --placement auto or affinity leaves it there",
-                     task.tgid)};
+    auto tid = static_cast<pid_t>(task.tid);
+    if (free || !groups || groups->group_of(tid)) continue;
+    if (std::string kept = groups->kept_by(tid); !kept.empty())
+      return Error{EPERM,
+                   fmt::format("process {} would be taken out of its control group, and {}: --move "
+                               "does that, a hierarchy with --placement auto or affinity leaves it "
+                               "there",
+                               task.tgid, kept)};
   }
   return {};
 }
@@ -202,11 +207,11 @@ Result<std::string> note(const State& state, const PlaceKind& kind, Slot slot) {
     return any ? "placed by " + driver_name(sets.flags(slot)) : std::string();
   }
   if (sets.own(slot).empty()) return std::string();
-  IndexSet online = kind.online();
-  std::string effective = (sets.computed(slot, online) & online).to_string();
+  CTN_ASSIGN(IndexSet now, effective(state, kind, slot));
   std::string own = sets.own(slot).to_string();
-  return fmt::format("{} {}", kind.list,
-                     own == effective ? own : fmt::format("{} (now {})", own, effective));
+  return fmt::format(
+      "{} {}", kind.list,
+      own == now.to_string() ? own : fmt::format("{} (now {})", own, now.to_string()));
 }
 
 std::vector<std::string> ways(const State* state, const PlaceKind& kind) {
@@ -220,8 +225,10 @@ std::vector<std::string> ways(const State* state, const PlaceKind& kind) {
     if (memory) out.emplace_back("pages always move with the set, whatever memory_migrate is");
     out.emplace_back(
         (flags & PLACE_AUTO) != 0
-            ? "tasks in groups of a service manager are left there and placed by affinity, unless --move"
-            : "tasks in groups of a service manager are refused, unless --move");
+            ? "tasks in groups that a service manager made, or that limit something, are left there and "
+              "placed by affinity, unless --move"
+            : "tasks in groups that a service manager made, or that limit something, are refused, "
+              "unless --move");
     return out;
   }
   if ((flags & PLACE_CGROUP1) != 0)

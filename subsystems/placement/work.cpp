@@ -1,7 +1,11 @@
 #include "placement/work.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
+
+#include "placement/effective.h"
 
 namespace ctnbpf::placement {
 namespace {
@@ -46,10 +50,7 @@ Result<void> Work::place(const Chosen& chosen, affinity::Fit fit, const Chosen& 
       const Process& process = processes[pid];
       auto grouped = by_group(process);
       if (grouped && *grouped) continue;
-      if (!grouped && !std::all_of(process.begin(), process.end(), [&](const ctn_walk_task* task) {
-            return of(*task).automatic();
-          }))
-        note(grouped.error());
+      if (!grouped && !automatic(process)) note(grouped.error());
       for (const ctn_walk_task* task : process) {
         if (!chosen(*task)) continue;
         /* A child born during the first passes may have the mask its forker had before. From then on
@@ -65,6 +66,11 @@ Result<void> Work::place(const Chosen& chosen, affinity::Fit fit, const Chosen& 
     changed_ = changed_ || strayed != load(state_.core().misses[CTN_MISS_STRAYED]);
     if (!changed_ || pass == kMostPasses) return result;
   }
+}
+
+bool Work::automatic(const Process& process) const {
+  return std::all_of(process.begin(), process.end(),
+                     [&](const ctn_walk_task* task) { return of(*task).automatic(); });
 }
 
 bool Work::grouped(const ctn_walk_task& task) const {
@@ -95,7 +101,7 @@ Result<bool> Work::by_group(const Process& process) {
   bool outside =
       std::any_of(now.begin(), now.end(), [](const std::string& group) { return group.empty(); });
   if (outside) {
-    if (groups->managed(pid) && !may_move_) return false;
+    if (!may_move_ && !groups->kept_by(pid).empty()) return false;
     if (home.empty()) {
       CTN_ASSIGN(home, groups->make_home(pid));
     }
@@ -134,14 +140,23 @@ Result<bool> Work::take_out(pid_t pid) {
   return any;
 }
 
+Error Work::with_owner(const Error& error, pid_t tid, const IndexSet& cpus) const {
+  const std::optional<Groups>& groups = v2_ ? v2_ : v1_;
+  if (error.code != EINVAL || !groups) return error;
+  IndexSet missing = (cpus & cpus_online_).without(groups->granted(kCpus, groups->path_of(tid)));
+  std::string who = missing.empty() ? "" : who_has(*groups, kCpus, missing);
+  return who.empty() ? error : Error{EBUSY, fmt::format("{}: {}", error.what, who)};
+}
+
 Result<void> Work::by_affinity(const ctn_walk_task& task, affinity::Fit fit, bool fresh,
                                const Chosen& freed) {
   Placing to = of(task);
   auto tid = static_cast<pid_t>(task.tid);
   if (to.cpus.confined || (fresh && freed(task))) {
-    CTN_ASSIGN(bool done, affinity::confine(tid, to.cpus.confined ? to.cpus.set : kCpus.all(),
-                                            cpus_online_, fit));
-    changed_ = changed_ || done;
+    auto done =
+        affinity::confine(tid, to.cpus.confined ? to.cpus.set : kCpus.all(), cpus_online_, fit);
+    if (!done) return with_owner(done.error(), tid, to.cpus.set);
+    changed_ = changed_ || *done;
   }
   if (to.mems.confined && to.mems.migrate && fresh && task.tid == task.tgid)
     CTN_TRY(affinity::move_pages(tid, to.mems.set));

@@ -35,11 +35,14 @@ class Work {
 
   Work(const Writer& writer, bool may_move);
   Placing of(const ctn_walk_task& task) const { return free_ ? Placing{} : placer_.of(task); }
+  bool automatic(const Process& process) const;
   /* Puts a process into groups, or takes it out of ours. False: it is left to the affinity driver. */
   Result<bool> by_group(const Process& process);
   /* Makes a group, or writes its sets; once. */
   Result<void> set_up(const Groups& groups, const std::string& group, const Placing& to);
   Result<bool> take_out(pid_t pid);
+  /* A mask was refused: says who has the CPUs, if somebody has. */
+  Error with_owner(const Error& error, pid_t tid, const IndexSet& cpus) const;
   Result<void> by_affinity(const ctn_walk_task& task, affinity::Fit fit, bool fresh,
                            const Chosen& freed);
 

@@ -340,7 +340,8 @@ TEST_F(Cpuset, TasksOfServicesStayWhereTheyAre) {
     create("p:/a", {"cpuset.cpus=1"});
     auto refused = ctnbpf({"attach", "p:/a", pid});
     EXPECT_EQ(refused.code, 1);
-    EXPECT_NE(refused.err.find("--move takes it out"), std::string::npos) << refused.err;
+    EXPECT_NE(refused.err.find("a service manager made it: --move"), std::string::npos)
+        << refused.err;
     EXPECT_EQ(affinity::mask_of_thread(task.pid()), kCpus.online());
     EXPECT_EQ(ctnbpf({"attach", "--move", "p:/a", pid}).code, 0);
     EXPECT_EQ(mask(task), "1");
@@ -361,7 +362,8 @@ TEST_P(EachDriver, IsShown) {
   std::string doctor = ctnbpf({"doctor"}).out;
   std::map<std::string, std::string> says = {
       {"affinity", "a mask that is partly outside is refused with EINVAL"},
-      {"cgroup2", "tasks in groups of a service manager are refused"},
+      {"cgroup2",
+       "tasks in groups that a service manager made, or that limit something, are refused"},
       {"cgroup1", "by groups of the kernel's cgroup v1"}};
   EXPECT_NE(doctor.find(says[driver]), std::string::npos) << doctor;
 }
