@@ -39,11 +39,35 @@ int BPF_PROG(l_task_alloc, struct task_struct *child, unsigned long clone_flags,
   return ret ? ret : on_task_alloc(child);
 }
 
-/* Fallback: may be skipped under preempt=full; then t_newtask puts the child right. */
+/* Level fallback. */
 SEC("fmod_ret/security_task_alloc")
 int BPF_PROG(f_task_alloc, struct task_struct *child, unsigned long clone_flags, int ret) {
   return ret ? ret : on_task_alloc(child);
 }
+
+/* The same where that program can be skipped: a kprobe, which is not and comes before the programs of a
+ * function's trampoline, makes the record; three programs refuse a child that got none. They are as short
+ * as can be, since a task that is preempted inside of one has it skipped for others on that CPU: for a fork
+ * to pass, there must be one in each of the three. Then newtask puts the child right. */
+SEC("kprobe/security_task_alloc")
+int BPF_KPROBE(k_task_alloc, struct task_struct *child) {
+  on_task_alloc(child);
+  return 0;
+}
+
+static __always_inline int fork_refused(const struct task_struct *child) {
+  return task_find(bpf_get_current_task_btf()) && !task_find(child) ? -EAGAIN : 0;
+}
+
+#define FORK_GATE(name)                                                               \
+  SEC("fmod_ret/security_task_alloc")                                                 \
+  int BPF_PROG(name, struct task_struct *child, unsigned long clone_flags, int ret) { \
+    return ret ? ret : fork_refused(child);                                           \
+  }
+
+FORK_GATE(a_task_alloc)
+FORK_GATE(b_task_alloc)
+FORK_GATE(c_task_alloc)
 
 /* Forks of the whole machine while `attach --tree` gathers descendants. */
 struct {
@@ -52,7 +76,8 @@ struct {
 } forks SEC(".maps");
 
 static __noinline int tell_fork(struct task_struct *child) {
-  struct ctn_fork out = {.parent = bpf_get_current_pid_tgid() >> 32, .child = child->tgid};
+  struct ctn_fork out = {.parent = bpf_get_current_pid_tgid() >> 32,
+                         .child = BPF_CORE_READ(child, tgid)};
   if (out.parent == out.child) return 0; /* a thread */
   __sync_fetch_and_add(&core.forks_told, 1);
   if (bpf_ringbuf_output(&forks, &out, sizeof(out), 0)) __sync_fetch_and_add(&core.forks_untold, 1);
@@ -84,6 +109,13 @@ static __noinline int put_right(struct task_struct *child, struct ctn_task *mine
   return 0;
 }
 
+static __always_inline int on_newtask(struct task_struct *child) {
+  if (core.tree_watch) tell_fork(child);
+  struct ctn_task *mine = task_find(bpf_get_current_task_btf());
+  if (!gate_can_skip && (!mine || mine->moves_seen == *(volatile __u32 *)&moves)) return 0;
+  return put_right(child, mine);
+}
+
 /* The child is in the task list and cannot run yet. It has to be where its forker is now:
  *  - no record although the forker has one: the gate was skipped, or the forker was moved out of
  *    the roots during the fork. The child gets a record, charged by force.
@@ -93,16 +125,24 @@ static __noinline int put_right(struct task_struct *child, struct ctn_task *mine
  * the kernel's text under running forks, and wait for that, each time. */
 SEC("tp_btf/task_newtask")
 int BPF_PROG(t_newtask, struct task_struct *child, unsigned long clone_flags) {
-  if (core.tree_watch) tell_fork(child);
-  struct ctn_task *mine = task_find(bpf_get_current_task_btf());
-  if (!gate_can_skip && (!mine || mine->moves_seen == *(volatile __u32 *)&moves)) return 0;
-  return put_right(child, mine);
+  return on_newtask(child);
 }
+
+/* The same a moment later, as the child is about to be woken. Where tasks are preempted in the kernel the
+ * tracepoint's program can be skipped, a kprobe's cannot. */
+SEC("kprobe/wake_up_new_task")
+int BPF_KPROBE(k_newtask, struct task_struct *child) { return on_newtask(child); }
 
 /* --- CPU masks ---------------------------------------------------------------------------------- */
 
 SEC("fentry/sched_setaffinity")
 int BPF_PROG(f_affinity, int pid, const struct cpumask *mask) {
+  cpuset_note_mask(mask);
+  return 0;
+}
+
+SEC("kprobe/sched_setaffinity") /* never skipped */
+int BPF_KPROBE(k_affinity, int pid, const struct cpumask *mask) {
   cpuset_note_mask(mask);
   return 0;
 }
@@ -146,21 +186,32 @@ int s_forget(struct bpf_raw_tracepoint_args *ctx) {
   return 1;
 }
 
-SEC("tp_btf/sched_process_exit")
-int BPF_PROG(t_exit, struct task_struct *task) {
+static __always_inline int on_exit(struct task_struct *task) {
   struct ctn_task *record = task_find(task);
   if (record) leave(record);
   return 0;
 }
 
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(t_exit, struct task_struct *task) { return on_exit(task); }
+
+/* The same by perf's side of the tracepoint, which runs with preemption off: never skipped. */
+SEC("tp/sched/sched_process_exit")
+int p_exit(void *ctx) { return on_exit(bpf_get_current_task_btf()); }
+
 /* Reaped: the pid is about to be free. Before waitpid returns to the parent, so a parent at its
  * limit that reaps one child can fork the next. */
-SEC("fentry/release_task")
-int BPF_PROG(f_release, struct task_struct *task) {
+static __always_inline int on_release(const struct task_struct *task) {
   struct ctn_task *record = task_find(task);
   if (record) subsystems_release(record);
   return 0;
 }
+
+SEC("fentry/release_task")
+int BPF_PROG(f_release, struct task_struct *task) { return on_release(task); }
+
+SEC("kprobe/release_task") /* never skipped */
+int BPF_KPROBE(k_release, struct task_struct *task) { return on_release(task); }
 
 /* The last sight of a task, of a failed fork too. */
 static __always_inline void on_task_free(struct task_struct *task) { forget(task); }
@@ -173,6 +224,14 @@ int BPF_PROG(l_task_free, struct task_struct *task) {
 
 SEC("fentry/security_task_free")
 int BPF_PROG(f_task_free, struct task_struct *task) {
+  on_task_free(task);
+  return 0;
+}
+
+/* Not skipped for a task that was preempted inside, only, as it may run in a softirq, on top of another
+ * kprobe: then one of the others sees it. */
+SEC("kprobe/security_task_free")
+int BPF_KPROBE(k_task_free, struct task_struct *task) {
   on_task_free(task);
   return 0;
 }
@@ -197,14 +256,49 @@ static __always_inline int on_file_alloc(struct file *file) {
 SEC("lsm/file_alloc_security")
 int BPF_PROG(l_file_alloc, struct file *file, int ret) { return ret ? ret : on_file_alloc(file); }
 
-/* Kernels from 6.19 on refuse the LSM program: a gate that may be skipped under preempt=full. */
+/* Level fallback. */
 SEC("fmod_ret/security_file_alloc")
 int BPF_PROG(f_file_alloc, struct file *file, int ret) { return ret ? ret : on_file_alloc(file); }
 
-static __always_inline void on_file_free(struct file *file) {
+/* The same where that program can be skipped, as with forks. */
+SEC("kprobe/security_file_alloc")
+int BPF_KPROBE(k_file_alloc, struct file *file) {
+  on_file_alloc(file);
+  return 0;
+}
+
+static __always_inline int file_refused(const struct file *file) {
+  struct ctn_task *mine = task_find(bpf_get_current_task_btf());
+  return mine && numfiles_was_refused(file, mine) ? -ENFILE : 0;
+}
+
+#define FILE_GATE(name)               \
+  SEC("fmod_ret/security_file_alloc") \
+  int BPF_PROG(name, struct file *file, int ret) { return ret ? ret : file_refused(file); }
+
+FILE_GATE(a_file_alloc)
+FILE_GATE(b_file_alloc)
+FILE_GATE(c_file_alloc)
+
+/* BODY(..., current task, its home in the table of tasks, the key there) if it can be in that table. */
+#define BY_TASK(body, ...)                                                   \
+  ({                                                                         \
+    struct task_struct *task = bpf_get_current_task_btf();                   \
+    __u64 home = task_home(task);                                            \
+    struct ctn_key *key = task_key(home);                                    \
+    key_is_home(key) ? body(__VA_ARGS__ __VA_OPT__(, ) task, home, key) : 0; \
+  })
+
+static __always_inline void free_file(const struct file *file) {
   __u64 home = numfiles_home(file);
   struct ctn_key *key = numfiles_key(home);
   if (key_is_home(key)) numfiles_free(file, home, key);
+}
+
+static __always_inline void on_file_free(struct file *file) {
+  /* It was not opened after all: nor is what its task may have been charged for it beforehand. */
+  if (files_are_reserved && !(file->f_mode & FMODE_OPENED)) (void)BY_TASK(numfiles_unreserve);
+  free_file(file);
 }
 
 SEC("lsm/file_free_security")
@@ -216,6 +310,12 @@ int BPF_PROG(l_file_free, struct file *file) {
 SEC("fentry/security_file_free")
 int BPF_PROG(f_file_free, struct file *file) {
   on_file_free(file);
+  return 0;
+}
+
+SEC("kprobe/security_file_free") /* never skipped */
+int BPF_KPROBE(k_file_free, struct file *file) {
+  free_file(file);
   return 0;
 }
 
@@ -236,3 +336,85 @@ static __always_inline int inner_file(__u32 next) {
 
 INNER_FILE(file_noacct, "alloc_empty_file_noaccount") /* until 6.5 */
 INNER_FILE(file_backing, "alloc_empty_backing_file")  /* since 6.5 */
+
+/* Where the allocation of files is closed to LSM programs: see numfiles_gate.bpf.h. */
+SEC("lsm/file_open")
+int BPF_PROG(l_file_open, struct file *file, int ret) {
+  return ret ? ret : BY_TASK(numfiles_open, file);
+}
+
+/* Also asked where O_CREAT may not make anything, as the file is found to be there. */
+SEC("lsm/inode_create")
+int BPF_PROG(l_inode_create, struct inode *dir, struct dentry *dentry, int mode, int ret) {
+  return ret ? ret : BY_TASK(numfiles_reserve);
+}
+
+SEC("lsm/perf_event_open")
+int BPF_PROG(l_perf_open, int type, int ret) { return ret ? ret : BY_TASK(numfiles_reserve); }
+
+SEC("lsm/inode_alloc_security")
+int BPF_PROG(l_inode_alloc, struct inode *inode, int ret) {
+  return ret ? ret : BY_TASK(numfiles_inode, inode);
+}
+
+SEC("lsm/inode_free_security")
+int BPF_PROG(l_inode_free, struct inode *inode) {
+  __u64 home = numfiles_home(inode);
+  struct ctn_key *key = numfiles_key(home);
+  if (key_is_home(key)) numfiles_free(inode, home, key);
+  return 0;
+}
+
+SEC("lsm/socket_create")
+int BPF_PROG(l_sock_create, int family, int type, int protocol, int kern, int ret) {
+  struct ctn_task *task = task_find(bpf_get_current_task_btf());
+  return ret || !task ? ret : numfiles_socket(task, kern);
+}
+
+SEC("kprobe/file_init_path")
+int BPF_KPROBE(k_file_init, const struct file *file, const struct path *path) {
+  return BY_TASK(numfiles_made, file, path);
+}
+
+/* Level fallback: what its gate let pass, as it was skipped, is charged all the same. */
+SEC("kprobe/do_dentry_open")
+int BPF_KPROBE(k_dentry_open, const struct file *file) { return BY_TASK(numfiles_passed, file); }
+
+/* The system calls of CTN_SPECIAL_FILES. A kprobe, which is not skipped and comes before the programs of a
+ * function's trampoline, charges for the file that is to come; three programs refuse the call if that could
+ * not be: as short as can be, since a task that is preempted inside of one has it skipped for others. At the
+ * end of the call a charge that found no file goes. */
+static __always_inline long special_refused(void) {
+  struct task_struct *task = bpf_get_current_task_btf();
+  __u64 place = table_find(task_keys, &task_places, task);
+  return place != NO_PLACE && !numfiles_may_make(place) ? -ENFILE : 0; /* the result has 64 bits */
+}
+
+/* The registers the system call was made with are its function's argument. */
+static __always_inline bool has_descriptor(const struct pt_regs *regs) {
+  return (int)BPF_CORE_READ(regs, di) != -1;
+}
+
+SEC("kprobe/" CTN_SYSCALL(eventfd2)) /* and others */
+int k_special(void *ctx) { return BY_TASK(numfiles_reserve); }
+
+SEC("kprobe/" CTN_SYSCALL(signalfd4)) /* with a descriptor signalfd changes that one */
+int BPF_KPROBE(k_sigfd, const struct pt_regs *regs) {
+  return has_descriptor(regs) ? 0 : BY_TASK(numfiles_reserve);
+}
+
+SEC("kretprobe/" CTN_SYSCALL(eventfd2)) /* and others */
+int r_special(void *ctx) { return BY_TASK(numfiles_unreserve); }
+
+#define SPECIAL_GATE(name, call)                                            \
+  SEC("fmod_ret/" CTN_SYSCALL(call))                                        \
+  long BPF_PROG(name, const struct pt_regs *regs, long ret) {               \
+    return ret || CTN_HAS_DESCRIPTOR(call, regs) ? ret : special_refused(); \
+  }
+#define CTN_HAS_DESCRIPTOR(call, regs) (#call[0] == 's' && has_descriptor(regs)) /* signalfd */
+#define SPECIAL_FILE(call, kprobe) \
+  SPECIAL_GATE(a_##call, call)     \
+  SPECIAL_GATE(b_##call, call)     \
+  SPECIAL_GATE(c_##call, call)
+
+CTN_SPECIAL_FILES(SPECIAL_FILE)

@@ -161,6 +161,7 @@ static __always_inline void forget(const struct task_struct *task) {
   if (!key_take(key, task)) return;
   struct ctn_task *record = section_at(task_records, place);
   subsystems_release(record);
+  subsystems_gone(place);
 #pragma unroll
   for (int pair = 0; pair < CTN_HIER_PAIRS; pair++) {
     if (pair_is_empty(record, pair)) continue;

@@ -6,6 +6,7 @@
 
 #include <bpf/bpf_helpers.h>
 
+#include "numfiles/numfiles_hooks.h"
 #include "probe.h"
 
 struct ctn_probe probe SEC(".data.probe");
@@ -29,9 +30,10 @@ static __always_inline void tell(void) {
     return 0;             \
   }
 
+/* A system call's result has 64 bits. */
 #define PROBE_GATE(name, hook)                                                 \
   SEC(hook)                                                                    \
-  int name(void *ctx) {                                                        \
+  long name(void *ctx) {                                                       \
     tell();                                                                    \
     __u32 pid = bpf_get_current_pid_tgid() >> 32;                              \
     return probe.refuse_pid && pid == probe.refuse_pid ? -11 /* EAGAIN */ : 0; \
@@ -50,6 +52,27 @@ PROBE_GATE(l_file_alloc, "lsm/file_alloc_security")
 PROBE_GATE(f_file_alloc, "fmod_ret/security_file_alloc")
 PROBE(l_file_free, "lsm/file_free_security")
 PROBE(f_file_free, "fentry/security_file_free")
+PROBE(k_release, "kprobe/release_task")
+PROBE(k_newtask, "kprobe/wake_up_new_task")
+PROBE(p_exit, "tp/sched/sched_process_exit")
+PROBE(k_task_free, "kprobe/security_task_free")
+PROBE_GATE(l_file_open, "lsm/file_open")
+PROBE_GATE(l_inode_create, "lsm/inode_create")
+PROBE_GATE(l_inode_alloc, "lsm/inode_alloc_security")
+PROBE(l_inode_free, "lsm/inode_free_security")
+PROBE_GATE(l_sock_create, "lsm/socket_create")
+PROBE(k_file_init, "kprobe/file_init_path")
+PROBE(k_task_alloc, "kprobe/security_task_alloc")
+PROBE(k_file_free, "kprobe/security_file_free")
+PROBE(k_file_alloc, "kprobe/security_file_alloc")
+PROBE(k_dentry_open, "kprobe/do_dentry_open")
+PROBE_GATE(l_perf_open, "lsm/perf_event_open")
+#define PROBE_SPECIAL(call, kprobe) PROBE_GATE(a_##call, "fmod_ret/" CTN_SYSCALL(call))
+PROBE(k_special, "kprobe/" CTN_SYSCALL(eventfd2))
+PROBE(k_sigfd, "kprobe/" CTN_SYSCALL(signalfd4))
+PROBE(r_special, "kretprobe/" CTN_SYSCALL(eventfd2))
+CTN_SPECIAL_FILES(PROBE_SPECIAL)
+PROBE(k_affinity, "kprobe/sched_setaffinity")
 PROBE(f_affinity, "fentry/sched_setaffinity")
 PROBE_GATE(l_setscheduler, "lsm/task_setscheduler")
 PROBE_GATE(f_setscheduler, "fmod_ret/security_task_setscheduler")

@@ -12,6 +12,8 @@
 #include "cpuacct/cpuacct.bpf.h"
 #include "numtasks/numtasks.bpf.h"
 #include "numfiles/numfiles.bpf.h"
+#include "numfiles/numfiles_gate.bpf.h"
+#include "numfiles/numfiles_hooks.h"
 
 /* One more, given by whoever builds the object: it defines the extra_ functions below. */
 #ifdef CTN_EXTRA_SUBSYSTEM
@@ -53,6 +55,11 @@ static __always_inline void subsystems_attach(struct ctn_task *record, __u32 h, 
 /* The task exits, or its fork failed: it leaves `slot` of hierarchy `h`. Once for each hierarchy. */
 static __always_inline void subsystems_exit(struct ctn_task *record, __u32 h, __u32 slot) {
   extra_exit(record, h, slot);
+}
+
+/* The task is freed, and its record, at `place` in the table of tasks, about to be given up. */
+static __always_inline void subsystems_gone(__u64 place) {
+  if (files_are_reserved) numfiles_unreserve_at(place);
 }
 
 /* The task is reaped, or freed; called for both. */

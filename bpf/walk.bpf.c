@@ -95,7 +95,29 @@ int i_files(struct bpf_iter__task_file *ctx) {
                               .tid = task->pid,
                               .fd = ctx->fd,
                               .slot = record->slot,
+                              .file = place,
                               .record = (__u32)place};
+  bpf_probe_read_kernel(out.comm, sizeof(out.comm), task->comm);
+  bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
+  return 0;
+}
+
+/* Every descriptor of a member whose file is not charged. Its number is mixed, so that no address of the kernel
+ * is printed. */
+SEC("iter/task_file")
+int i_uncharged(struct bpf_iter__task_file *ctx) {
+  struct task_struct *task = ctx->task;
+  struct file *file = ctx->file;
+  if (!task || !file) return 0;
+  struct ctn_task *record = task_find(task);
+  __u32 slot = record ? task_slot(record, CTN_NUMFILES) : 0;
+  if (slot < CTN_MAX_HIER || table_find(file_keys, &file_places, file) != NO_PLACE) return 0;
+  struct ctn_walk_file out = {.tgid = task->tgid,
+                              .tid = task->pid,
+                              .fd = ctx->fd,
+                              .slot = slot,
+                              .file = object_hash(file),
+                              .is_path = file->f_mode & FMODE_PATH ? 1 : 0};
   bpf_probe_read_kernel(out.comm, sizeof(out.comm), task->comm);
   bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
   return 0;

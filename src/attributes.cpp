@@ -127,6 +127,16 @@ Result<std::uint64_t> parse_limit(const std::string& attribute, const std::strin
                            printable(value.substr(0, 80)), highest)};
 }
 
+std::string caveat_of(const Subsystem& subsystem, const State& state) {
+  KernelFacts facts = kernel_facts();
+  if (level_of(subsystem, state.core().level) == CTN_LEVEL_FALLBACK && facts.preempts())
+    return fmt::format(
+        "the kernel may skip the programs that refuse (preempt={}): it can be passed while "
+        "several tasks are preempted in the middle of a refusal; what passes is counted",
+        facts.preempt.empty() ? "unknown" : facts.preempt);
+  return subsystem.caveat != nullptr ? subsystem.caveat(state) : std::string();
+}
+
 Result<void> set_attributes(Writer& writer, Slot slot, const std::vector<std::string>& settings,
                             bool best_effort) {
   std::vector<Change> changes;

@@ -140,6 +140,11 @@ Result<void> repair_all(Writer& writer, std::vector<std::string>& repaired) {
 Result<FsckReport> fsck(Writer& writer, bool repair) {
   FsckReport report;
   CTN_ASSIGN(report.problems, find_problems(writer));
+  for (const Subsystem* subsystem : subsystems()) {
+    if (subsystem->remarks == nullptr || writer.core().bound[subsystem->id] == 0) continue;
+    CTN_ASSIGN(auto said, subsystem->remarks(writer));
+    report.remarks.insert(report.remarks.end(), said.begin(), said.end());
+  }
   report.left = report.problems;
   if (!repair) return report;
   CTN_TRY(repair_all(writer, report.repaired));

@@ -104,12 +104,14 @@ Result<Skeleton> load_object(const LoadSettings& settings, const Levels& levels)
   skeleton->rodata->cpu_count = cpus;
   skeleton->rodata->place_words = place_words();
   skeleton->rodata->gate_can_skip = levels.task() != CTN_LEVEL_STRICT;
+  skeleton->rodata->file_gate_can_skip = levels.skips && levels.works("k_file_alloc") &&
+                                         levels.level[CTN_HOOKS_FILE] == CTN_LEVEL_FALLBACK;
+  skeleton->rodata->files_are_reserved = levels.file_gate == FileGate::kOpen;
   skeleton->rodata->file_entry_can_stay = levels.level[CTN_HOOKS_FILE] != CTN_LEVEL_STRICT;
 
   for (const hooks::HookProgram& program : hooks::programs()) {
-    bpf_program* found = bpf_object__find_program_by_name(skeleton->obj, program.name);
-    bpf_program__set_autoload(found,
-                              levels.works(program.name) && hooks::runs_at(program, levels.level));
+    bpf_program* found = bpf_object__find_program_by_name(skeleton->obj, program.prog());
+    bpf_program__set_autoload(found, hooks::is_loaded(program, levels));
   }
   if (int err = ctnbpf_bpf::load(skeleton.get()); err != 0)
     return Error{

@@ -1,19 +1,24 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/perf_event.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <csignal>
 #include <memory>
 
 #include "bpf_log.h"
 #include "ctnbpf/levels.h"
 #include "grace.h"
+#include "numfiles/numfiles_hooks.h"
 #include "probe.h"
 
 #include "probe.skel.h"
@@ -30,7 +35,11 @@ struct Destroy {
 enum class Fires {
   kInLife, /* of a task, before waitpid returns to the parent */
   kLate,   /* some time after the task is reaped */
-  kFile,   /* when a file is opened and closed */
+  kFile,   /* when a file is made and closed */
+  kOpen,   /* when one is created, opened and closed */
+  kPipe,   /* when a pipe is made and closed */
+  kSocket, /* when a socket is */
+  kCall,   /* by the system call `call` */
   kMask,   /* when a CPU mask is set */
   kNot,    /* needs a mounted overlayfs: is only attached */
 };
@@ -40,6 +49,40 @@ using Better = std::array<const char*, 2>;
 constexpr Better kStrictTask = {"l_task_alloc", "l_task_free"};
 constexpr Better kStrictFile = {"l_file_alloc", "l_file_free"};
 
+/* What makes a file that only its own system call is asked for. */
+sigset_t no_signals() {
+  sigset_t none;
+  sigemptyset(&none);
+  return none;
+}
+constexpr std::size_t kSigsetSize = 8; /* the kernel's */
+[[maybe_unused]] long eventfd2_() { return ::syscall(SYS_eventfd2, 0, 0); }
+[[maybe_unused]] long epoll_create1_() { return ::syscall(SYS_epoll_create1, 0); }
+[[maybe_unused]] long timerfd_create_() {
+  return ::syscall(SYS_timerfd_create, CLOCK_MONOTONIC, 0);
+}
+[[maybe_unused]] long inotify_init1_() { return ::syscall(SYS_inotify_init1, 0); }
+[[maybe_unused]] long signalfd4_() {
+  sigset_t none = no_signals();
+  return ::syscall(SYS_signalfd4, -1, &none, kSigsetSize, 0);
+}
+#ifdef SYS_eventfd /* newer machines have the newer calls only */
+long eventfd_() { return ::syscall(SYS_eventfd, 0); }
+long epoll_create_() { return ::syscall(SYS_epoll_create, 1); }
+long inotify_init_() { return ::syscall(SYS_inotify_init); }
+long signalfd_() {
+  sigset_t none = no_signals();
+  return ::syscall(SYS_signalfd, -1, &none, kSigsetSize);
+}
+#endif
+long perf_event() {
+  perf_event_attr attr = {};
+  attr.type = PERF_TYPE_SOFTWARE;
+  attr.size = sizeof(attr);
+  attr.config = PERF_COUNT_SW_DUMMY;
+  return ::syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+}
+
 constexpr struct Probe {
   const char* program;
   const char* hook;
@@ -47,6 +90,7 @@ constexpr struct Probe {
   Fires fires;
   bool alone = false; /* some kernels refuse it: loaded by itself */
   Better better = {}; /* with these nothing else needs it; they come before it */
+  long (*call)() = nullptr;
 } kProbes[] = {
     /* First, as what is only attached stays so until all are tried: see Attached. */
     {"f_file_noacct", "fentry/alloc_empty_file_noaccount", false, Fires::kNot, true},
@@ -58,6 +102,10 @@ constexpr struct Probe {
     {"f_task_alloc", "fmod_ret/security_task_alloc", true, Fires::kInLife, false, kStrictTask},
     {"f_task_free", "fentry/security_task_free", false, Fires::kLate, false, kStrictTask},
     {"f_release", "fentry/release_task", false, Fires::kInLife},
+    {"k_release", "kprobe/release_task", false, Fires::kInLife, true},
+    {"k_newtask", "kprobe/wake_up_new_task", false, Fires::kInLife, true},
+    {"p_exit", "tp/sched/sched_process_exit", false, Fires::kInLife, true},
+    {"k_task_free", "kprobe/security_task_free", false, Fires::kLate, true, kStrictTask},
     {"t_newtask", "tp_btf/task_newtask", false, Fires::kInLife},
     {"t_exit", "tp_btf/sched_process_exit", false, Fires::kInLife},
     {"t_task_free", "tp_btf/sched_process_free", false, Fires::kLate, false, kStrictTask},
@@ -66,6 +114,28 @@ constexpr struct Probe {
     {"l_file_free", "lsm/file_free_security", false, Fires::kFile},
     {"f_file_alloc", "fmod_ret/security_file_alloc", true, Fires::kFile, false, kStrictFile},
     {"f_file_free", "fentry/security_file_free", false, Fires::kFile, false, {"l_file_free"}},
+    {"l_file_open", "lsm/file_open", true, Fires::kOpen, false, kStrictFile},
+    {"l_inode_create", "lsm/inode_create", true, Fires::kOpen, false, kStrictFile},
+    {"l_inode_alloc", "lsm/inode_alloc_security", true, Fires::kPipe, false, kStrictFile},
+    {"l_inode_free", "lsm/inode_free_security", false, Fires::kPipe, false, kStrictFile},
+    {"l_sock_create", "lsm/socket_create", true, Fires::kSocket, false, kStrictFile},
+    {"k_file_init", "kprobe/file_init_path", false, Fires::kPipe, true, kStrictFile},
+    {"k_task_alloc", "kprobe/security_task_alloc", false, Fires::kInLife, true, kStrictTask},
+    {"k_file_free", "kprobe/security_file_free", false, Fires::kFile, true, {"l_file_free"}},
+    {"k_file_alloc", "kprobe/security_file_alloc", false, Fires::kFile, true, kStrictFile},
+    {"k_dentry_open", "kprobe/do_dentry_open", false, Fires::kOpen, true, kStrictFile},
+    {"l_perf_open", "lsm/perf_event_open", true, Fires::kCall, true, kStrictFile, perf_event},
+    {"k_special", "kprobe/" CTN_SYSCALL(eventfd2), false, Fires::kCall, true, kStrictFile,
+     eventfd2_},
+    {"k_sigfd", "kprobe/" CTN_SYSCALL(signalfd4), false, Fires::kCall, true, kStrictFile,
+     signalfd4_},
+    {"r_special", "kretprobe/" CTN_SYSCALL(eventfd2), false, Fires::kCall, true, kStrictFile,
+     eventfd2_},
+#define CTN_SPECIAL_FILE_PROBE(call, kprobe) \
+  {"a_" #call, "fmod_ret/" CTN_SYSCALL(call), true, Fires::kCall, true, kStrictFile, call##_},
+    CTN_SPECIAL_FILES(CTN_SPECIAL_FILE_PROBE)
+#undef CTN_SPECIAL_FILE_PROBE
+        {"k_affinity", "kprobe/sched_setaffinity", false, Fires::kMask, true},
     {"f_affinity", "fentry/sched_setaffinity", false, Fires::kMask, true},
     {"l_setscheduler", "lsm/task_setscheduler", true, Fires::kMask},
     {"f_setscheduler",
@@ -93,6 +163,33 @@ bool open_and_close() {
   int fd = ::eventfd(0, EFD_CLOEXEC);
   if (fd >= 0) ::close(fd);
   return fd >= 0;
+}
+
+bool make_and_close(long fd) {
+  if (fd >= 0) ::close(static_cast<int>(fd));
+  return fd >= 0;
+}
+
+bool pipe_and_close() {
+  int ends[2] = {-1, -1};
+  if (::pipe2(ends, O_CLOEXEC) != 0) return false;
+  ::close(ends[0]);
+  ::close(ends[1]);
+  return true;
+}
+
+/* In the first of these places that has room for an empty file, which goes again. */
+bool create_and_close() {
+  for (const char* place : {"/dev/shm", "/run", "/tmp"}) {
+    std::string path = fmt::format("{}/.ctnbpf-probe-{}", place, ::getpid());
+    int fd = ::open(path.c_str(), O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
+    /* A refusal to open it comes when it is there already. */
+    if (fd >= 0 || errno != EEXIST) ::unlink(path.c_str());
+    if (fd < 0) continue;
+    ::close(fd);
+    return true;
+  }
+  return false;
 }
 
 /* Sets the mask this thread has. Says whether that worked. */
@@ -172,9 +269,17 @@ std::string try_probe(probe_bpf* all, const Probe& tried, std::vector<Attached>&
     return {};
   }
 
-  auto fire = fires == Fires::kFile   ? open_and_close
-              : fires == Fires::kMask ? set_same_mask
-                                      : live_and_die;
+  auto fire = [&] {
+    switch (fires) {
+      case Fires::kFile: return open_and_close();
+      case Fires::kOpen: return create_and_close();
+      case Fires::kPipe: return pipe_and_close();
+      case Fires::kSocket: return make_and_close(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+      case Fires::kCall: return make_and_close(tried.call());
+      case Fires::kMask: return set_same_mask();
+      default: return live_and_die();
+    }
+  };
   ctn_probe* probe = &all->data_probe->probe;
   *probe = {};
   fire();
@@ -187,6 +292,9 @@ std::string try_probe(probe_bpf* all, const Probe& tried, std::vector<Attached>&
   return passed ? "the program runs and cannot refuse" : "";
 }
 
+constexpr const char* kOpenGate[] = {"l_file_open",  "l_inode_create", "l_inode_alloc",
+                                     "l_inode_free", "l_sock_create",  "k_file_init"};
+
 /* The level of a group from its own hooks, best first. */
 void find_file_levels(Levels& levels) {
   std::uint32_t& gate = levels.level[CTN_HOOKS_FILE];
@@ -196,10 +304,18 @@ void find_file_levels(Levels& levels) {
   else if (levels.works("f_file_free"))
     free = CTN_LEVEL_FALLBACK;
   if (levels.task() < CTN_LEVEL_FALLBACK || free == CTN_LEVEL_NONE) return;
-  if (levels.works("l_file_alloc") && free == CTN_LEVEL_STRICT)
+  if (levels.works("l_file_alloc") && free == CTN_LEVEL_STRICT) {
     gate = CTN_LEVEL_STRICT;
-  else if (levels.works("f_file_alloc"))
+    levels.file_gate = FileGate::kAlloc;
+  } else if (free == CTN_LEVEL_STRICT &&
+             std::all_of(std::begin(kOpenGate), std::end(kOpenGate),
+                         [&](const char* program) { return levels.works(program); })) {
+    gate = CTN_LEVEL_STRICT;
+    levels.file_gate = FileGate::kOpen;
+  } else if (levels.works("f_file_alloc")) {
     gate = CTN_LEVEL_FALLBACK;
+    levels.file_gate = FileGate::kAlloc;
+  }
 }
 
 /* At every level tasks are placed. A task stays where it was placed only where its own change of the
@@ -207,9 +323,14 @@ void find_file_levels(Levels& levels) {
 void find_place_level(Levels& levels) {
   std::uint32_t& place = levels.level[CTN_HOOKS_PLACE];
   place = std::min<std::uint32_t>(levels.task(), CTN_LEVEL_ACCOUNTING);
-  if (levels.task() < CTN_LEVEL_FALLBACK || !levels.works("f_affinity")) return;
-  if (levels.works("l_setscheduler"))
+  bool never_skipped = !levels.skips || levels.works("k_affinity");
+  if (levels.task() < CTN_LEVEL_FALLBACK ||
+      (!levels.works("f_affinity") && !levels.works("k_affinity")))
+    return;
+  if (levels.works("l_setscheduler") && never_skipped)
     place = CTN_LEVEL_STRICT;
+  else if (levels.works("l_setscheduler"))
+    place = CTN_LEVEL_FALLBACK;
   else if (levels.works("f_setscheduler"))
     place = CTN_LEVEL_FALLBACK;
 }
@@ -248,6 +369,7 @@ Result<Levels> probe_levels(Probing which) {
     levels.hooks.push_back({one.program, one.hook, reason.empty(), reason});
   }
   std::uint32_t& task = levels.level[CTN_HOOKS_TASK];
+  levels.skips = kernel_facts().preempts();
   bool counts = levels.works("t_exit");
   if (levels.works("l_task_alloc") && levels.works("l_task_free") && counts)
     task = CTN_LEVEL_STRICT;

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <filesystem>
 
@@ -13,7 +14,8 @@
 namespace ctnbpf {
 namespace {
 
-Result<ProgramStats> stats_of(const Pins& pins, const std::string& name, const std::string& hook) {
+Result<ProgramStats> stats_of(const Pins& pins, const std::string& name, const std::string& hook,
+                              const std::string& link) {
   CTN_ASSIGN(UniqueFd program, pins.open_prog(name));
   bpf_prog_info info = {};
   __u32 size = sizeof(info);
@@ -21,7 +23,7 @@ Result<ProgramStats> stats_of(const Pins& pins, const std::string& name, const s
     return system_error(-err, fmt::format("read the properties of program '{}'", name));
   return ProgramStats{name,
                       hook,
-                      ::access(pins.link(name).c_str(), F_OK) == 0,
+                      ::access(pins.link(link).c_str(), F_OK) == 0,
                       info.run_cnt,
                       info.run_time_ns,
                       info.recursion_misses};
@@ -30,7 +32,11 @@ Result<ProgramStats> stats_of(const Pins& pins, const std::string& name, const s
 Result<std::vector<ProgramStats>> all_stats(const Pins& pins) {
   std::vector<ProgramStats> out;
   for (const hooks::HookProgram& program : hooks::programs()) {
-    auto one = stats_of(pins, program.name, program.hook);
+    if (program.program != nullptr && std::any_of(out.begin(), out.end(), [&](const auto& known) {
+          return known.name == program.program;
+        }))
+      continue; /* one program, another function */
+    auto one = stats_of(pins, program.prog(), program.hook, program.name);
     if (one)
       out.push_back(*one);
     else if (one.error().code != ENOENT) /* not of this level */

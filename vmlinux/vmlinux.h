@@ -6,6 +6,8 @@
 #ifndef CTNBPF_VMLINUX_H
 #define CTNBPF_VMLINUX_H
 
+#define __VMLINUX_H__ /* libbpf's macros are to use the kernel's names of registers */
+
 #include <linux/bpf.h>
 #include <linux/types.h>
 #include <stdbool.h>
@@ -32,7 +34,41 @@ struct cred {
   struct user_namespace *user_ns;
 };
 
-struct file;
+struct super_block {
+  unsigned long s_flags;
+  unsigned long s_magic;
+};
+
+struct inode {
+  unsigned short i_mode;
+  struct super_block *i_sb;
+};
+
+struct dentry {
+  struct inode *d_inode;
+};
+
+struct mnt_namespace;
+
+struct vfsmount {
+  struct dentry *mnt_root;
+};
+
+struct mount {
+  struct vfsmount mnt;
+  struct mnt_namespace *mnt_ns;
+};
+
+struct path {
+  struct vfsmount *mnt;
+  struct dentry *dentry;
+};
+
+struct file {
+  unsigned int f_mode;
+  struct inode *f_inode;
+  struct path f_path;
+};
 
 struct thread_info {
   __u32 cpu;
@@ -63,8 +99,12 @@ struct css_set {
   struct cgroup *dfl_cgrp;
 };
 
+/* x86-64: the first arguments of a function are in di and si. */
 struct pt_regs {
   unsigned long orig_ax;
+  unsigned long di;
+  unsigned long si;
+  unsigned long dx;
 };
 
 struct rq {
@@ -138,6 +178,24 @@ struct bpf_iter__task_file {
 #define TASK_DEAD 0x00000080
 #define TASK_NEW 0x00000800
 #define EXIT_DEAD 0x00000010
+
+/* include/linux/fs.h; others of these have moved from kernel to kernel */
+#define FMODE_PATH 0x00004000
+#define FMODE_OPENED 0x00080000
+#define FMODE_NOACCOUNT 0x20000000
+#define SB_KERNMOUNT (1UL << 22)
+
+/* fs/mount.h: what is mounted for the kernel's own use, and in nobody's tree */
+#define MNT_NS_INTERNAL (-22L)
+
+/* include/uapi/linux/magic.h */
+#define PIPEFS_MAGIC 0x50495045
+#define SOCKFS_MAGIC 0x534f434b
+#define TMPFS_MAGIC 0x01021994
+#define HUGETLBFS_MAGIC 0x958458f6
+#define ANON_INODE_FS_MAGIC 0x09041934
+#define SECRETMEM_MAGIC 0x5345434d
+#define DMA_BUF_MAGIC 0x444d4142
 
 /* include/uapi/linux/capability.h */
 #define CAP_SYS_ADMIN 21

@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define CTN_LAYOUT 4
+#define CTN_LAYOUT 5
 #define CTN_MAGIC 0x63746e62 /* "ctnb" */
 
 #define CTN_MAX_HIER 8
@@ -133,7 +133,9 @@ enum ctn_miss {
   CTN_MISS_BACKSTOP_FORK,   /* children the fork gate did not see and newtask put right */
   CTN_MISS_LATE_EXIT,       /* tasks whose exit was only seen when they were freed */
   CTN_MISS_FILE_TABLE_FULL, /* opens of contained tasks refused: no room for the file's entry */
-  CTN_MISS_STRAYED,         /* children born outside of their CPUs, in the middle of a change */
+  CTN_MISS_FILE_LATE,       /* files that no gate saw made: charged, whatever the limit */
+  CTN_MISS_FILE_LOST, /* files whose charge found no room in the table: not charged any more */
+  CTN_MISS_STRAYED,   /* children born outside of their CPUs, in the middle of a change */
   CTN_MISS_NR,
 };
 
@@ -178,9 +180,10 @@ struct ctn_core {
   struct ctn_hierarchy hierarchies[CTN_MAX_HIER];
   __u32 cpus; /* how many there can be, for arrays by slot and CPU */
   __u32 max_files;
-  __u64 tombs;      /* how many tombstones were ever written */
-  __u32 walk_mark;  /* of the last walk of i_mark: 1 to 0xffff, round and round */
-  __u32 keep_hooks; /* hooks stay attached until `down` once they are: for tests */
+  __u64 tombs;        /* how many tombstones were ever written */
+  __u32 walk_mark;    /* of the last walk of i_mark: 1 to 0xffff, round and round */
+  __u32 caveats_told; /* by subsystem, as bits: whose limits can be run over, and the user knows */
+  __u32 keep_hooks;   /* hooks stay attached until `down` once they are: for tests */
 };
 
 /* --- tasks ----------------------------------------------------------------------------------- */
@@ -226,10 +229,10 @@ static inline __attribute__((always_inline)) __u64 ctn_key_next(__u64 hash) {
 struct ctn_task {
   __u32 slot[CTN_MAX_HIER]; /* membership | CTN_EXITED */
   __u32 numtasks;           /* slot charged for this task, or 0; may have NUMTASKS_SHARED */
-  __u16 inner_file;         /* the next file it allocates is the kernel's own: not charged */
-  __u16 seen;               /* the last `walk_mark` under which a walk met the task; 0: none */
-  __u32 moves_seen;         /* how many moves there had been when it forked last (t_newtask) */
-  __u32 user;               /* cpuacct: of utime, like the words below */
+  __u16 inner_file; /* the next file, or socket, it makes is the kernel's own: not charged */
+  __u16 seen;       /* the last `walk_mark` under which a walk met the task; 0: none */
+  __u32 moves_seen; /* how many moves there had been when it forked last (t_newtask) */
+  __u32 user;       /* cpuacct: of utime, like the words below */
   /* cpuacct: what has been charged of the task's own figures; see cpuacct.bpf.h */
   __u64 charged; /* of se.sum_exec_runtime, ns */
   __u32 waited;  /* of sched_info.run_delay, in steps of 1024 ns */

@@ -12,6 +12,7 @@ struct FsckReport {
   std::vector<std::string> problems; /* found, one sentence each */
   std::vector<std::string> repaired; /* done about them, with `repair` */
   std::vector<std::string> left;     /* of the problems, at the end */
+  std::vector<std::string> remarks;  /* worth knowing, and nothing that is wrong */
 };
 
 /* Checks the tree and what is derived from it, the bindings, that the hooks in need are attached,

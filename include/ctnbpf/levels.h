@@ -19,9 +19,22 @@ struct ProbedHook {
   std::string reason; /* why not; one sentence */
 };
 
+/* Where open files are charged and refused. */
+enum class FileGate {
+  kNone,
+  kAlloc, /* as they are allocated, whatever they are */
+  kOpen, /* the allocation is closed to LSM programs (from 6.19 on): as they are opened, as the inodes of
+             pipes, sockets and memory are made, and at the system calls that make the others */
+};
+
 struct Levels {
   std::vector<ProbedHook> hooks;
   std::array<std::uint32_t, CTN_HOOKS_NR> level = {}; /* enum ctn_level of each group of hooks */
+
+  FileGate file_gate = FileGate::kNone;
+  /* Can this kernel preempt a task inside of a program? Then tracing programs are skipped meanwhile, on
+   * that CPU. LSM programs never are. */
+  bool skips = true;
 
   /* Who refuses forks, and so the level of the whole. */
   std::uint32_t task() const { return level[CTN_HOOKS_TASK]; }
@@ -45,7 +58,10 @@ struct KernelFacts {
   std::string lsm;        /* active list: "lockdown,capability,landlock,yama" */
   bool lsm_has_bpf = false;
   bool btf = false;
-  std::string preempt; /* "full", "voluntary", ... or "" */
+  std::string preempt; /* "full", "lazy", "voluntary", "none", or "" if it cannot be read */
+
+  /* Are tasks preempted in the kernel? Yes, if that cannot be told. */
+  bool preempts() const { return preempt != "voluntary" && preempt != "none"; }
 };
 KernelFacts kernel_facts();
 

@@ -145,6 +145,11 @@ struct Subsystem {
   void (*in_command)(const std::string& told) = nullptr;
   /* A word or two for `tree` ("cpus 0-1"), of a root about the hierarchy; empty: nothing to tell. */
   Result<std::string> (*note)(const State& state, Slot slot) = nullptr;
+  /* What its limits do not hold against where it is loaded like this, though its level says that they do:
+   * one sentence, or none. */
+  std::string (*caveat)(const State& state) = nullptr;
+  /* What fsck should tell of, though nothing is wrong: a sentence each. */
+  Result<std::vector<std::string>> (*remarks)(const State& state) = nullptr;
   /* How it does what it does, for `doctor`: a line each. */
   std::vector<std::string> (*ways)(const State* state) = nullptr;
 };
@@ -155,6 +160,9 @@ inline std::uint32_t level_of(const Subsystem& subsystem,
   std::uint32_t level = levels[subsystem.level_from];
   return level >= subsystem.minimum ? level : std::uint32_t{CTN_LEVEL_NONE};
 }
+
+/* Why a limit of the subsystem can be run over on this kernel, in one sentence; empty: it cannot. */
+std::string caveat_of(const Subsystem& subsystem, const State& state);
 
 /* All subsystems, in table order. */
 std::span<const Subsystem* const> subsystems();

@@ -151,16 +151,21 @@ void add_create(CLI::App& app, Context& context) {
       context.exit_code = fail(context, ok.error());
       return;
     }
-    auto writer = open_writer(context, BringUp::kDefault);
-    if (!writer) {
-      context.exit_code = fail(context, writer.error());
-      return;
+    std::vector<std::string> caveats;
+    {
+      auto writer = open_writer(context, BringUp::kDefault);
+      if (!writer) {
+        context.exit_code = fail(context, writer.error());
+        return;
+      }
+      context.exit_code = for_each(context, options->addresses, [&](const std::string& one) {
+        auto done =
+            create_one(*writer, one, options->parents, options->settings, options->best_effort);
+        return done ? done : Result<void>(with_cure(done.error()));
+      });
+      caveats = new_caveats(*writer, options->settings);
     }
-    context.exit_code = for_each(context, options->addresses, [&](const std::string& one) {
-      auto done =
-          create_one(*writer, one, options->parents, options->settings, options->best_effort);
-      return done ? done : Result<void>(with_cure(done.error()));
-    });
+    for (const std::string& caveat : caveats) note(caveat);
   });
 }
 
@@ -229,11 +234,15 @@ void add_set(CLI::App& app, Context& context) {
       ->type_name("ATTR=VALUE");
   app.add_flag("--best-effort", options->best_effort, "also limits this kernel cannot enforce");
   app.callback([&context, options] {
+    std::vector<std::string> caveats;
     auto done = [&]() -> Result<void> {
       CTN_ASSIGN(Writer writer, open_writer(context, BringUp::kNo, Writer::Slots::kUsed));
       CTN_ASSIGN(Slot slot, tree::find(writer, options->address));
-      return set_attributes(writer, slot, options->settings, options->best_effort);
+      CTN_TRY(set_attributes(writer, slot, options->settings, options->best_effort));
+      caveats = new_caveats(writer, options->settings);
+      return {};
     }();
+    for (const std::string& caveat : caveats) note(caveat);
     if (!done) context.exit_code = fail(context, with_cure(done.error()));
   });
 }

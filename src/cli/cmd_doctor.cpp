@@ -2,12 +2,14 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "context.h"
 #include "ctnbpf/fsck.h"
 #include "ctnbpf/levels.h"
 #include "ctnbpf/subsystem.h"
+#include "hooks.h"
 #include "object_table.h"
 #include "program_stats.h"
 
@@ -21,18 +23,49 @@ const char* kMissNames[CTN_MISS_NR] = {
     "children put right by the backstop",
     "exits seen only when the task was freed",
     "opens refused because the table of files was full",
+    "open files charged after they were made, as no gate saw them",
+    "open files whose charge was lost as the table of files was full",
     "children born outside of their CPUs in the middle of a change",
 };
 
-std::string level_meaning(std::uint32_t level) {
+std::string level_meaning(std::uint32_t level, bool caveats) {
   switch (level) {
-    case CTN_LEVEL_STRICT: return "everything works and is enforced";
+    case CTN_LEVEL_STRICT:
+      return caveats ? "everything works and is enforced, but for what is said below"
+                     : "everything works and is enforced";
     case CTN_LEVEL_FALLBACK:
       return "everything works; enforcement is best-effort where the kernel may skip tracing programs "
-             "(preempt=full)";
+             "(preempt=full and lazy)";
     case CTN_LEVEL_ACCOUNTING: return "membership and counts work; no limit can be enforced";
     default: return "nothing works";
   }
+}
+
+/* Of the subsystems that are in use, or of all where none is: those that do nothing here apart. */
+std::vector<const Subsystem*> in_use(const Levels& levels, const State* state) {
+  std::vector<const Subsystem*> out;
+  for (bool bound : {true, false}) {
+    for (const Subsystem* subsystem : subsystems()) {
+      bool is_bound = state != nullptr && load(state->core().bound[subsystem->id]) != 0;
+      if (is_bound == bound && level_of(*subsystem, levels.level) != CTN_LEVEL_NONE)
+        out.push_back(subsystem);
+    }
+    if (!out.empty()) break;
+  }
+  return out;
+}
+
+/* The level of the whole is that of the weakest. */
+std::uint32_t weakest(const Levels& levels, const std::vector<const Subsystem*>& of) {
+  std::uint32_t level = levels.task();
+  for (const Subsystem* subsystem : of) level = std::min(level, level_of(*subsystem, levels.level));
+  return level;
+}
+
+bool any_caveat(const std::vector<const Subsystem*>& of, const State* state) {
+  return state != nullptr && std::any_of(of.begin(), of.end(), [&](const Subsystem* one) {
+           return !caveat_of(*one, *state).empty();
+         });
 }
 
 /* What is in the kernel now, besides what the core record says. */
@@ -40,7 +73,8 @@ struct InKernel {
   std::uint64_t memory = 0; /* bytes that the maps take */
   std::uint64_t tasks = 0;  /* records in the tables */
   std::uint64_t files = 0;
-  std::uint64_t skipped = 0; /* runs the kernel left out, of all programs */
+  std::uint64_t skipped = 0;          /* runs the kernel left out, of all programs */
+  std::vector<ProgramStats> skipping; /* programs that have such runs */
 };
 
 Result<InKernel> in_kernel(const State& state) {
@@ -49,7 +83,11 @@ Result<InKernel> in_kernel(const State& state) {
   CTN_ASSIGN(found.tasks, ObjectTable::count(state.pins(), "task"));
   CTN_ASSIGN(found.files, ObjectTable::count(state.pins(), "file"));
   CTN_ASSIGN(auto programs, program_stats(state.pins(), 0));
-  for (const ProgramStats& one : programs) found.skipped += one.skipped;
+  for (const ProgramStats& one : programs) {
+    if (one.skipped == 0) continue;
+    found.skipped += one.skipped;
+    found.skipping.push_back(one);
+  }
   return found;
 }
 
@@ -64,8 +102,10 @@ void print_state(const State& state, const InKernel& found) {
              static_cast<double>(found.memory) / 1048576, core.max_containers, core.max_tasks,
              core.max_files, core.cpus);
   if (found.skipped != 0)
-    fmt::print("  runs the kernel skipped: {} (`ctnbpf debug progs` says of which programs)\n",
+    fmt::print("  runs the kernel skipped, as it had preempted a task inside of the program: {}\n",
                found.skipped);
+  for (const ProgramStats& one : found.skipping)
+    fmt::print("    {}: {}; {}\n", one.hook, one.skipped, hooks::consequence(one.name));
   for (int i = 0; i < CTN_MISS_NR; i++)
     if (std::uint64_t count = load(core.misses[i]); count != 0)
       fmt::print("  {}: {}\n", kMissNames[i], count);
@@ -90,16 +130,20 @@ int doctor(const Context& context) {
     report(context, found.error());
     return kCannotTell;
   }
-  int code = levels->task() == CTN_LEVEL_STRICT && levels->level[CTN_HOOKS_REAP] != CTN_LEVEL_NONE
+  const State* up = state ? &*state : nullptr;
+  auto used = in_use(*levels, up);
+  std::uint32_t level = weakest(*levels, used);
+  int code = level == CTN_LEVEL_STRICT && levels->level[CTN_HOOKS_REAP] != CTN_LEVEL_NONE
                  ? kDone
                  : kKernelLacks;
 
   if (context.json) {
     nlohmann::ordered_json json;
     json["kernel"] = facts.release;
-    json["level"] = level_name(levels->task());
+    json["level"] = level_name(level);
     json["lsm"] = facts.lsm_known ? nlohmann::ordered_json(facts.lsm) : nlohmann::ordered_json();
     json["preempt"] = facts.preempt;
+    json["skips"] = levels->skips;
     json["cure"] = cure;
     for (const ProbedHook& hook : levels->hooks)
       json["hooks"].push_back(
@@ -107,6 +151,7 @@ int doctor(const Context& context) {
     for (const Subsystem* subsystem : subsystems()) {
       nlohmann::ordered_json one{{"name", subsystem->name},
                                  {"level", level_name(level_of(*subsystem, levels->level))}};
+      if (up != nullptr) one["caveat"] = caveat_of(*subsystem, *up);
       if (subsystem->ways != nullptr) one["ways"] = subsystem->ways(state ? &*state : nullptr);
       json["subsystems"].push_back(one);
     }
@@ -120,7 +165,13 @@ int doctor(const Context& context) {
                     {"files", found->files},
                     {"max_files", state->core().max_files},
                     {"skipped_runs", found->skipped},
+                    {"skipped", nlohmann::ordered_json::array()},
                     {"memory_bytes", found->memory}};
+      for (const ProgramStats& one : found->skipping)
+        json["up"]["skipped"].push_back({{"program", one.name},
+                                         {"hook", one.hook},
+                                         {"skipped", one.skipped},
+                                         {"consequence", hooks::consequence(one.name)}});
       for (int i = 0; i < CTN_MISS_NR; i++)
         json["up"]["misses"][kMissNames[i]] = load(state->core().misses[i]);
     } else if (state.error().code != ENOENT) {
@@ -131,7 +182,7 @@ int doctor(const Context& context) {
     return code;
   }
 
-  fmt::print("level {}: {}\n", level_name(levels->task()), level_meaning(levels->task()));
+  fmt::print("level {}: {}\n", level_name(level), level_meaning(level, any_caveat(used, up)));
   fmt::print("kernel {}{}\n", facts.release,
              facts.preempt.empty() ? "" : ", preempt=" + facts.preempt);
   if (facts.lsm_known)
@@ -145,6 +196,8 @@ int doctor(const Context& context) {
   fmt::print("\n");
   for (const Subsystem* subsystem : subsystems()) {
     fmt::print("  {:<10} {}\n", subsystem->name, level_name(level_of(*subsystem, levels->level)));
+    if (std::string but = up != nullptr ? caveat_of(*subsystem, *up) : ""; !but.empty())
+      fmt::print("  {:<10}   limits: {}\n", "", but);
     if (subsystem->ways != nullptr)
       for (const std::string& way : subsystem->ways(state ? &*state : nullptr))
         fmt::print("  {:<10}   {}\n", "", way);
@@ -178,12 +231,16 @@ void add_fsck(CLI::App& app, Context& context) {
       return;
     }
     if (context.json)
-      print_json(
-          {{"problems", done->problems}, {"repaired", done->repaired}, {"left", done->left}});
+      print_json({{"problems", done->problems},
+                  {"repaired", done->repaired},
+                  {"left", done->left},
+                  {"remarks", done->remarks}});
     else
       for (const std::string& one : done->problems) fmt::print("{}\n", one);
     if (!context.json)
       for (const std::string& one : done->repaired) fmt::print("{}\n", one);
+    if (!context.json)
+      for (const std::string& one : done->remarks) fmt::print("note: {}\n", one);
     if (!context.json && done->problems.empty() && done->repaired.empty()) fmt::print("clean\n");
     context.exit_code = done->left.empty() ? kDone : kFailed;
   });

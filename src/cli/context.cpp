@@ -9,6 +9,7 @@
 
 #include "ctnbpf/address.h"
 #include "ctnbpf/levels.h"
+#include "ctnbpf/subsystem.h"
 #include "loader.h"
 
 namespace ctnbpf::cli {
@@ -105,6 +106,28 @@ Result<Writer> open_writer(const Context& context, BringUp first, Writer::Slots 
   for (const Error& trouble : writer.troubles()) note(fmt::format("warning: {}", trouble.what));
   if (first == BringUp::kEnsure) CTN_TRY(ensure_hierarchy(writer));
   return writer;
+}
+
+std::vector<std::string> new_caveats(Writer& writer, const std::vector<std::string>& settings) {
+  std::vector<std::string> said;
+  for (const std::string& setting : settings) {
+    const Subsystem* subsystem = find_subsystem(setting.substr(0, setting.find('.')));
+    if (subsystem == nullptr || setting.ends_with("=max")) continue;
+    std::string name = setting.substr(0, setting.find('='));
+    bool promises = std::any_of(subsystem->attributes.begin(), subsystem->attributes.end(),
+                                [&](const Attribute& one) {
+                                  return one.needs != CTN_LEVEL_NONE &&
+                                         name == fmt::format("{}.{}", subsystem->name, one.name);
+                                });
+    std::uint32_t bit = 1U << subsystem->id;
+    if (!promises || (writer.core().caveats_told & bit) != 0) continue;
+    std::string caveat = caveat_of(*subsystem, writer);
+    if (caveat.empty()) continue;
+    store(writer.core().caveats_told, writer.core().caveats_told | bit);
+    said.push_back(
+        fmt::format("note: of a limit of {} on this kernel: {}", subsystem->name, caveat));
+  }
+  return said;
 }
 
 CLI::Validator seconds_between(double lowest, double highest) {

@@ -44,6 +44,10 @@ std::span<const Command> commands();
 /* One line on stderr, `ctnbpf: ...`; under --json the error on stdout too, as JSON. */
 void report(const Context& context, const Error& error);
 void note(const std::string& message);
+
+/* What there is to say of limits that were set and that this kernel lets somebody run over: once for each
+ * subsystem, until `down`. To be noted when the writer is closed. */
+std::vector<std::string> new_caveats(Writer& writer, const std::vector<std::string>& settings);
 /* Reports, and says which exit code the error calls for. */
 int fail(const Context& context, const Error& error);
 /* fail() for ENOTSUP adds why this kernel cannot, and the cure. */

@@ -17,27 +17,33 @@
 
 CTN_TABLE(file, struct ctn_file);
 
-static __always_inline __u64 numfiles_home(const struct file *file) {
+static __always_inline __u64 numfiles_home(const void *file) {
   return table_home(&file_places, file);
 }
 static __always_inline struct ctn_key *numfiles_key(__u64 place) {
   return section_at(file_keys, place);
 }
 
-/* Drops a file's entry and its charge, if it has one; `home` is its home in the table, `home_key` the key
- * there. */
-static __noinline int numfiles_free(const struct file *file, __u64 home, struct ctn_key *home_key) {
+/* Gives back one file charged to `slot` with `mode`. */
+static __always_inline void numfiles_give_back(__u32 slot, __u32 mode) {
+  __u64 index = container_index(slot);
+  if (index >= container_count) return;
+  numfiles_uncharge_record(indexed_container(numfiles, index), mode);
+  node_put(indexed_container(nodes, index), slot);
+}
+
+/* Drops the entry of a file (or of what stands for one), and its charge; `home` is its home in the table,
+ * `home_key` the key there. */
+static __noinline int numfiles_free(const void *file, __u64 home, struct ctn_key *home_key) {
   __u64 place = table_find_from(file_keys, &file_places, file, home, home_key);
   if (place == NO_PLACE) return 0;
   struct ctn_file *record = section_at(file_records, place);
   __u64 both = *(__u64 *)record; /* slot and mode */
   *(__u64 *)record = 0;
   key_remove(numfiles_key(place), home_key, place != home);
-  __u32 slot = (__u32)both;
-  __u64 index = container_index(slot);
-  if (index >= container_count) return 0;
-  numfiles_uncharge_record(indexed_container(numfiles, index), both >> 32);
-  node_put(indexed_container(nodes, index), slot);
+  __u32 slot = (__u32)both, mode = both >> 32;
+  numfiles_give_back(slot, mode);
+  if (ctn_file_more(mode)) numfiles_give_back(slot, mode);
   return 0;
 }
 
@@ -46,6 +52,9 @@ static __noinline int numfiles_free(const struct file *file, __u64 home, struct 
  * then finds an entry that is not its own. That of a contained task gives it back at the gate, any
  * other one when it is freed. */
 const volatile bool file_entry_can_stay = true;
+
+/* Set at load where k_file_alloc charges and others refuse. */
+const volatile bool file_gate_can_skip = false;
 
 /* A reference to the container `task` (the current one) is in; its slot, or 0. The task may be moved
  * on another CPU meanwhile: looking again after the reference was got makes sure that its container
@@ -64,7 +73,7 @@ static __noinline __u32 numfiles_hold(const struct ctn_task *task) {
 }
 
 /* The entry at `place`, which was made and has no charge, goes, and the reference. */
-static __noinline int numfiles_undo(const struct file *file, __u64 place, __u32 slot) {
+static __noinline int numfiles_undo(const void *file, __u64 place, __u32 slot) {
   __u64 home = numfiles_home(file);
   if (place != NO_PLACE) key_remove(numfiles_key(place), numfiles_key(home), place != home);
   struct ctn_node *node = container_at(nodes, slot);
@@ -72,19 +81,10 @@ static __noinline int numfiles_undo(const struct file *file, __u64 place, __u32 
   return -ENFILE;
 }
 
-/* The gate, in the context of who opens, `current`; nothing of the file is set up yet. `home` is its home in
- * the table of tasks, `key` the key there. 0 or -ENFILE. */
-static __noinline int numfiles_alloc(const struct file *file, const struct task_struct *current,
-                                     __u64 home, struct ctn_key *key) {
-  struct ctn_task *task = task_find_from(current, home, key);
-  if (!task) return 0;
-  home = numfiles_home(file);
-  key = numfiles_key(home);
-  if (key_is_home(key) && file_entry_can_stay) numfiles_free(file, home, key);
-  if (task->inner_file) {
-    task->inner_file = 0;
-    return 0;
-  }
+/* Charges one file, and `more` (0 or 1) others, to the container `task` (the current one) is in, and enters
+ * that as `file`, whose home in the table is `home`, `key` the key there. 0 or -ENFILE. */
+static __always_inline int numfiles_enter(const void *file, const struct ctn_task *task, __u64 home,
+                                          struct ctn_key *key, __u32 more) {
   /* The first try of numfiles_hold() in line, as it is the last one but for moves. */
   if (!core.bound[CTN_NUMFILES]) return 0;
   const volatile __u32 *word = task_word(task, CTN_NUMFILES);
@@ -105,15 +105,50 @@ static __noinline int numfiles_alloc(const struct file *file, const struct task_
     return numfiles_undo(file, place, slot);
   }
   __u32 mode = core.modes[CTN_NUMFILES];
-  __u32 by = numfiles_charge_record(indexed_container(numfiles, index), slot, mode);
+  struct beans_state *state = indexed_container(numfiles, index);
+  __u32 by = numfiles_charge_record(state, slot, mode);
+  if (!by && more) {
+    by = numfiles_charge_record(state, slot, mode);
+    if (by) numfiles_uncharge_record(state, mode);
+    if (!by) node_get(indexed_container(nodes, index));
+  }
   if (!by) {
     struct ctn_file *record = section_at(file_records, place);
-    record->mode = mode;
+    record->mode = mode | more << CTN_FILE_MORE_SHIFT;
     record->slot = slot;
     return 0;
   }
   numfiles_refused(slot, by, CTN_EVENT_FILE_REFUSED);
   return numfiles_undo(file, place, slot);
+}
+
+/* Of ctn_task.inner_file: what the task makes next is the kernel's own. */
+#define NUMFILES_INNER_FILE 1   /* the next file */
+#define NUMFILES_INNER_SOCKET 2 /* the next inode of a socket */
+#define NUMFILES_INNER_NOW 3    /* the file of which k_file_alloc has just been told */
+
+/* The gate, in the context of who opens, `current`; nothing of the file is set up yet. `home` is its home in
+ * the table of tasks, `key` the key there. 0 or -ENFILE. */
+static __noinline int numfiles_alloc(const struct file *file, const struct task_struct *current,
+                                     __u64 home, struct ctn_key *key) {
+  struct ctn_task *task = task_find_from(current, home, key);
+  if (!task) return 0;
+  home = numfiles_home(file);
+  key = numfiles_key(home);
+  if (key_is_home(key) && file_entry_can_stay) numfiles_free(file, home, key);
+  if (task->inner_file) {
+    bool now = task->inner_file == NUMFILES_INNER_FILE;
+    task->inner_file = now && file_gate_can_skip ? NUMFILES_INNER_NOW : 0;
+    if (now) return 0;
+  }
+  return numfiles_enter(file, task, home, key, 0);
+}
+
+/* Has k_file_alloc found no room for the file of `task`, which is the current one? */
+static __always_inline bool numfiles_was_refused(const struct file *file,
+                                                 const struct ctn_task *task) {
+  return task_slot(task, CTN_NUMFILES) >= CTN_MAX_HIER && task->inner_file != NUMFILES_INNER_NOW &&
+         table_find(file_keys, &file_places, file) == NO_PLACE;
 }
 
 #endif

@@ -14,11 +14,16 @@
  * A root has no limit and shows the machine's files. */
 #include "numfiles/numfiles_ops.h"
 
+#include <unistd.h>
+
 #include <array>
 #include <fstream>
+#include <map>
+#include <set>
 
 #include "beancounter/beancounter_ops.h"
 #include "object_table.h"
+#include "pins.h"
 #include "steady.h"
 #include "walk.h"
 
@@ -121,13 +126,55 @@ Result<std::vector<std::string>> repair(Writer& writer) {
   return mended;
 }
 
+/* Are files refused as they are opened, since their allocation is closed to LSM programs? */
+bool by_open_gate(const State& state) {
+  return ::access(state.pins().prog("l_file_open").c_str(), F_OK) == 0;
+}
+
+std::string caveat(const State& state) {
+  if (!by_open_gate(state)) return {};
+  return "files, sockets, pipes and memory never pass it; an eventfd, epoll, timerfd, signalfd or inotify "
+         "descriptor is always counted and can pass while three tasks are preempted in the middle of a "
+         "refusal; O_PATH descriptors are not counted";
+}
+
+/* Descriptors of members whose file nobody is charged for. That is right for a file that was opened before
+ * its process came in, or outside and passed on, so this is no problem; and no count says which is which. */
+Result<std::vector<std::string>> remarks(const State& state) {
+  CTN_ASSIGN(auto seen, run_iterator_as<ctn_walk_file>(state.pins(), "i_uncharged", 0));
+  struct Found {
+    std::set<std::uint64_t> files, paths;
+  };
+  std::map<Slot, Found> found;
+  for (const ctn_walk_file& file : seen) {
+    auto& [files, paths] = found[file.slot];
+    (file.is_path != 0 ? paths : files).insert(file.file);
+  }
+  std::vector<std::string> said;
+  for (const auto& [slot, one] : found) {
+    std::string name = printable(tree::address_of(state, slot));
+    if (!one.files.empty())
+      said.push_back(fmt::format(
+          "{}: its tasks have {} open file{} that nobody is charged for: opened before they came in, "
+          "or passed to them, or (less likely) missed",
+          name, one.files.size(), one.files.size() == 1 ? "" : "s"));
+    if (!one.paths.empty())
+      said.push_back(
+          fmt::format("{}: its tasks have {} O_PATH descriptor{}, for which nobody is charged",
+                      name, one.paths.size(), one.paths.size() == 1 ? "" : "s"));
+  }
+  return said;
+}
+
 }  // namespace
 
 Result<std::vector<ctn_file>> charged_files(const State& state) {
   CTN_ASSIGN(ObjectTable files, ObjectTable::open(state.pins(), "file", sizeof(ctn_file), false));
   std::vector<ctn_file> found;
   files.each<ctn_file>([&](std::uint64_t, const ctn_file& file) {
-    if (Slot slot = load(file.slot); slot != 0) found.push_back({slot, load(file.mode)});
+    Slot slot = load(file.slot);
+    __u32 mode = load(file.mode);
+    if (slot != 0) found.insert(found.end(), 1 + ctn_file_more(mode), {slot, mode & BEANS_FLAT});
   });
   return found;
 }
@@ -153,6 +200,8 @@ const Subsystem kNumfiles = {
     .repair = repair,
     .bounds = Beans::bounds,
     .references = "open files",
+    .caveat = caveat,
+    .remarks = remarks,
 };
 
 }  // namespace ctnbpf
