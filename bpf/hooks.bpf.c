@@ -295,21 +295,27 @@ static __always_inline void free_file(const struct file *file) {
   if (key_is_home(key)) numfiles_free(file, home, key);
 }
 
-static __always_inline void on_file_free(struct file *file) {
-  /* It was not opened after all: nor is what its task may have been charged for it beforehand. */
-  if (files_are_reserved && !(file->f_mode & FMODE_OPENED)) (void)BY_TASK(numfiles_unreserve);
-  free_file(file);
-}
+/* The file was not opened after all: nor is what its task may have been charged for it beforehand. Out of line,
+ * so that the others save no registers for it. */
+static __noinline int file_not_opened(void) { return BY_TASK(numfiles_unreserve); }
 
 SEC("lsm/file_free_security")
 int BPF_PROG(l_file_free, struct file *file) {
-  on_file_free(file);
+  free_file(file);
+  return 0;
+}
+
+/* The same with the open gate. */
+SEC("lsm/file_free_security")
+int BPF_PROG(l_file_gone, struct file *file) {
+  if (!(file->f_mode & FMODE_OPENED)) return file_not_opened();
+  free_file(file);
   return 0;
 }
 
 SEC("fentry/security_file_free")
 int BPF_PROG(f_file_free, struct file *file) {
-  on_file_free(file);
+  free_file(file);
   return 0;
 }
 

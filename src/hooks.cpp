@@ -26,7 +26,10 @@ constexpr std::uint8_t kGate = kStrict | kFallback;
 constexpr std::uint8_t kAnyLevel = kStrict | kFallback | kAccounting;
 
 constexpr std::array kPrograms = {
-    HookProgram{"l_file_free", "lsm/file_free_security", CTN_HOOKS_FILE_FREE, kStrict},
+    HookProgram{"l_file_free", "lsm/file_free_security", CTN_HOOKS_FILE_FREE, kStrict,
+                When::kAllocGateIfThere},
+    HookProgram{"l_file_gone", "lsm/file_free_security", CTN_HOOKS_FILE_FREE, kStrict,
+                When::kOpenGate},
     HookProgram{"f_file_free", "fentry/security_file_free", CTN_HOOKS_FILE_FREE, kFallback,
                 When::kIfCalm},
     HookProgram{"k_file_free", "kprobe/security_file_free", CTN_HOOKS_FILE_FREE, kFallback,
@@ -220,6 +223,7 @@ namespace {
 bool works(const Levels& levels, std::string name) {
   bool copy = name.starts_with("b_") || name.starts_with("c_");
   if (copy) name[0] = 'a';
+  if (name == "l_file_gone") name = "l_file_free";
   if (levels.works(name)) return true;
   if (name.starts_with("a_")) name[0] = 'f';
   return name[0] == 'f' && levels.works(name);

@@ -126,6 +126,7 @@ static __always_inline int numfiles_enter(const void *file, const struct ctn_tas
 #define NUMFILES_INNER_FILE 1   /* the next file */
 #define NUMFILES_INNER_SOCKET 2 /* the next inode of a socket */
 #define NUMFILES_INNER_NOW 3    /* the file of which k_file_alloc has just been told */
+#define NUMFILES_RESERVED 4     /* a bit: it is charged for its next file already */
 
 /* The gate, in the context of who opens, `current`; nothing of the file is set up yet. `home` is its home in
  * the table of tasks, `key` the key there. 0 or -ENFILE. */

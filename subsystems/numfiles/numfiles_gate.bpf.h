@@ -81,6 +81,14 @@ static __noinline int numfiles_force_file(const void *file, const struct ctn_tas
   return 0;
 }
 
+/* Only the task itself makes such a charge and uses it. */
+static __noinline int numfiles_use_reserved(__u64 place, const struct file *file) {
+  if (place >= task_places) return 0;
+  struct ctn_task *task = section_at(task_records, place);
+  task->inner_file &= ~NUMFILES_RESERVED;
+  return numfiles_hand_over(numfiles_reserved(place), file);
+}
+
 /* Is the file one that the kernel opens below another (overlayfs does)? That is on a mount in nobody's tree, of
  * a file system that is not the kernel's own, and opened with the rights of whoever mounted: the cheap
  * question comes first. */
@@ -99,33 +107,38 @@ static __noinline int numfiles_open(const struct file *file, const struct task_s
                                     __u64 home, struct ctn_key *key) {
   __u64 place = task_place_from(current, home, key);
   if (place == NO_PLACE || numfiles_is_inner(file, current)) return 0;
-  if (numfiles_hand_over(numfiles_reserved(place), file)) return 0;
+  struct ctn_task *task = section_at(task_records, place);
+  if (task->inner_file & NUMFILES_RESERVED && numfiles_use_reserved(place, file)) return 0;
   home = numfiles_home(file);
   key = numfiles_key(home);
-  return numfiles_enter(file, section_at(task_records, place), home, key, 0);
+  return numfiles_enter(file, task, home, key, 0);
 }
 
 /* The task whose record is at `place` is about to make a file that cannot be charged as it is made: charged now.
  * Global, as many programs call it: the verifier follows it once. */
 __noinline int numfiles_reserve_at(__u64 place) {
   if (place >= task_places) return 0;
+  struct ctn_task *task = section_at(task_records, place);
+  if (task->inner_file & NUMFILES_RESERVED) return 0;
   const void *own = (const void *)numfiles_reserved(place);
   __u64 home = numfiles_home(own);
-  struct ctn_key *key = numfiles_key(home);
-  if (key_is_home(key) && table_find_from(file_keys, &file_places, own, home, key) != NO_PLACE)
-    return 0;
-  return numfiles_enter(own, section_at(task_records, place), home, key, 0);
+  int err = numfiles_enter(own, task, home, numfiles_key(home), 0);
+  if (!err) task->inner_file |= NUMFILES_RESERVED;
+  return err;
 }
 
 /* Is there such a charge? Where it is not charged at all, too. */
 static __always_inline bool numfiles_may_make(__u64 place) {
   struct ctn_task *task = section_at(task_records, place);
-  if (task_slot(task, CTN_NUMFILES) < CTN_MAX_HIER) return true;
-  return table_find(file_keys, &file_places, (const void *)numfiles_reserved(place)) != NO_PLACE;
+  return task->inner_file & NUMFILES_RESERVED || task_slot(task, CTN_NUMFILES) < CTN_MAX_HIER;
 }
 
 /* It has not made it, or ends. */
 __noinline int numfiles_unreserve_at(__u64 place) {
+  if (place >= task_places) return 0;
+  struct ctn_task *task = section_at(task_records, place);
+  if (!(task->inner_file & NUMFILES_RESERVED)) return 0;
+  task->inner_file &= ~NUMFILES_RESERVED;
   const void *own = (const void *)numfiles_reserved(place);
   __u64 home = numfiles_home(own);
   struct ctn_key *key = numfiles_key(home);
@@ -167,19 +180,19 @@ static __noinline int numfiles_inode(const struct inode *inode, const struct tas
   const struct super_block *sb = inode->i_sb;
   int more = numfiles_more_of(sb);
   if (more < 0) return 0;
-  if (sb->s_magic == SOCKFS_MAGIC && task->inner_file) {
-    task->inner_file = 0;
+  if (sb->s_magic == SOCKFS_MAGIC && task->inner_file & NUMFILES_INNER_SOCKET) {
+    task->inner_file &= ~NUMFILES_INNER_SOCKET;
     return 0;
   }
   home = numfiles_home(inode);
   key = numfiles_key(home);
-  return more ? numfiles_enter(inode, task, home, key, 1)
-              : numfiles_enter(inode, task, home, key, 0);
+  return numfiles_enter(inode, task, home, key, more);
 }
 
 /* A socket is about to be made: by the kernel for itself (`kern`), then it has no file. */
 static __always_inline int numfiles_socket(struct ctn_task *task, int kern) {
-  task->inner_file = kern ? NUMFILES_INNER_SOCKET : 0;
+  task->inner_file &= ~NUMFILES_INNER_SOCKET;
+  if (kern) task->inner_file |= NUMFILES_INNER_SOCKET;
   return 0;
 }
 
@@ -191,9 +204,10 @@ static __noinline int numfiles_made(const struct file *file, const struct path *
   if (place == NO_PLACE) return 0;
   if (!files_are_reserved && table_find(file_keys, &file_places, file) != NO_PLACE) return 0;
   if (numfiles_hand_over((__u64)BPF_CORE_READ(path, dentry, d_inode), file)) return 0;
-  if (numfiles_hand_over(numfiles_reserved(place), file)) return 0;
+  struct ctn_task *task = section_at(task_records, place);
+  if (task->inner_file & NUMFILES_RESERVED && numfiles_use_reserved(place, file)) return 0;
   if (BPF_CORE_READ(file, f_mode) & FMODE_NOACCOUNT) return 0;
-  return numfiles_force_file(file, section_at(task_records, place));
+  return numfiles_force_file(file, task);
 }
 
 /* do_dentry_open(), where the gate at the allocation can be skipped: a file that is not charged was let pass, or

@@ -36,7 +36,13 @@ EMPTY(fork_free, "lsm/task_free")
 EMPTY(switch_from, "tp_btf/sched_switch")
 EMPTY(open_alloc, "lsm/file_alloc_security")
 EMPTY(open_free, "lsm/file_free_security")
-EMPTY(open7_alloc, "fmod_ret/security_file_alloc") /* from 6.19 on */
+/* Where tasks are preempted in the kernel, and the allocation of files is closed to LSM programs. */
+EMPTY(fork7_alloc, "lsm/task_alloc")
+EMPTY(fork7_newtask, "kprobe/wake_up_new_task")
+EMPTY(fork7_exit, "tp/sched/sched_process_exit")
+EMPTY(fork7_release, "kprobe/release_task")
+EMPTY(fork7_free, "lsm/task_free")
+EMPTY(open7_open, "lsm/file_open")
 EMPTY(open7_free, "lsm/file_free_security")
 
 /* --- stores: find, add, drop ------------------------------------------------------------------- */

@@ -106,7 +106,7 @@ TEST_F(Agentd, TheLastReferenceReleasesToo) {
   ASSERT_EQ(::pipe2(opened.data(), O_CLOEXEC), 0);
   ASSERT_EQ(::pipe2(close_it.data(), O_CLOEXEC), 0);
   Background task = start_in("default:/a", [&] {
-    int fd = ::open("/", O_PATH | O_CLOEXEC);
+    int fd = ::open("/proc", O_RDONLY | O_CLOEXEC);
     char c = 'x';
     if (::write(opened[1], &c, 1) != 1 || ::read(close_it[0], &c, 1) != 1) return 1;
     ::close(fd);
@@ -252,8 +252,8 @@ TEST_F(EventsCommand, FollowsInJsonWithTheContainerAndTheAncestorThatRefused) {
   if (!find_attribute(state(), slot("default:/"), "numfiles.held")) return;
   create("default:/files", {"numfiles.ceiling=0"});
   create("default:/files/in");
-  Background opener = start_in("default:/files/in",
-                               [] { return ::open("/", O_PATH) < 0 && errno == ENFILE ? 0 : 1; });
+  Background opener = start_in(
+      "default:/files/in", [] { return ::open("/proc", O_RDONLY) < 0 && errno == ENFILE ? 0 : 1; });
   pid = opener.pid();
   EXPECT_EQ(opener.wait(), 0);
   do event = parse(events.line());

@@ -25,7 +25,7 @@ int fork_once() {
 }
 
 int open_once() {
-  int fd = ::open("/proc/self", O_PATH | O_CLOEXEC);
+  int fd = ::open("/proc/self", O_RDONLY | O_CLOEXEC);
   if (fd < 0) return errno;
   ::close(fd);
   return 0;

@@ -222,8 +222,8 @@ def hooks(*words):
 
 def floor(name):
     """Empty programs on the hooks of fork, switch or open."""
-    if name == "open" and kernel_version() >= (6, 19):
-        name = "open7"
+    if name in ("fork", "open") and kernel_version() >= (6, 19):
+        name += "7"
     return hooks("empty_" + name)
 
 
