@@ -95,36 +95,40 @@ static __always_inline void count_miss(enum ctn_miss what) {
 #define CTN_CAS_TRIES 16
 #define CTN_CHARGE_TRIES 256
 
-/* The rest of counter_try_charge() after the first lost race. Global, as counter_raise(): the
- * verifier follows it once and not for each level of a walk. */
-__noinline int counter_charge_contended(__u64 *held, __u64 limit) {
+/* The rest of counter_try_charge(): after a lost race, at the limit, or where charges are pending. Global,
+ * as counter_raise(): the verifier follows it once and not for each level of a walk. */
+__noinline int counter_charge_contended(__u64 *held, __u64 limit, __u64 one) {
   if (!held) return false;
   __u64 old = *(volatile __u64 *)held;
   for (int i = 0; i < CTN_CHARGE_TRIES; i++) {
-    if (old >= limit) return false;
-    __u64 seen = __sync_val_compare_and_swap(held, old, old + 1);
+    if (CTN_CHARGED(old) >= limit) return false;
+    __u64 seen = __sync_val_compare_and_swap(held, old, old + one);
     if (seen == old) return true;
     old = seen;
   }
   return false;
 }
 
-/* Adds one to *held if that keeps it within limit; one step, so *held is never seen above it.
+/* Adds `one` (CTN_ONE_CHARGE, and CTN_ONE_PENDING if it is not granted by that alone) to *held if that keeps
+ * it within limit; one step, so *held is never seen above it. Pending charges make the word a large number:
+ * it is then looked at out of line, so that who meets none pays for none.
  * Who loses CTN_CHARGE_TRIES races, each to another CPU that changed *held, is refused: to add first and
  * look then would show a number above the limit for an instant, and a peak could keep it. */
-static __always_inline bool counter_try_charge(__u64 *held, __u64 limit) {
+static __always_inline bool counter_try_charge(__u64 *held, __u64 limit, __u64 one) {
   __u64 old = *(volatile __u64 *)held;
-  if (old >= limit) return false;
-  __u64 seen = __sync_val_compare_and_swap(held, old, old + 1);
+  if (old >= limit) return counter_charge_contended(held, limit, one);
+  __u64 seen = __sync_val_compare_and_swap(held, old, old + one);
   asm volatile(
       ""
       : "+r"(seen)); /* or clang makes a word of the comparison first, then looks at that */
-  return seen == old || counter_charge_contended(held, limit);
+  return seen == old || counter_charge_contended(held, limit, one);
 }
 
-/* Losing CTN_CAS_TRIES races to other raisers can only happen while they raise it too. */
+/* To what was granted of a counter's word. Losing CTN_CAS_TRIES races to other raisers can only happen while
+ * they raise it too. */
 __noinline int counter_raise(__u64 *peak, __u64 was) {
   if (!peak) return 0;
+  was = CTN_GRANTED(was);
   __u64 high = *(volatile __u64 *)peak;
   for (int i = 0; i < CTN_CAS_TRIES && high < was; i++) {
     __u64 seen = __sync_val_compare_and_swap(peak, high, was);
@@ -145,9 +149,10 @@ __noinline int counter_lower(__u64 *least, __u64 now) {
   return 0;
 }
 
-/* Takes one off *held and raises *peak to what it was, which it returns. A maximum of *held is followed by a
- * decrement or is its value now, so recording it here costs the charging side nothing, and a charge that
- * is reverted leaves no trace. */
+/* Takes one off *held and raises *peak to what was granted of it; returns the word as it was. A maximum of
+ * *held is followed by a decrement or is its value now, so recording it here costs the charging side nothing.
+ * Charges that are pending at that moment do not count: one that is refused leaves no trace, and one that is
+ * granted later came after what was given back here. */
 static __always_inline __u64 counter_uncharge_peak(__u64 *held, __u64 *peak) {
   __u64 was = __sync_fetch_and_add(held, -1);
   if (*(volatile __u64 *)peak < was) counter_raise(peak, was);

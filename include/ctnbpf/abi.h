@@ -23,6 +23,14 @@
 #define CTN_HIER_NAME_MAX 63
 #define CTN_UNLIMITED (~0ULL)
 
+/* A counter that is charged up the tree. Low 48 bits: what is charged. High 16 bits: how many of those
+ * charges are not granted yet, as a container above may still refuse them. One atomic changes both, so
+ * whoever sees a charge also sees whether it counts. */
+#define CTN_ONE_CHARGE 1ULL
+#define CTN_ONE_PENDING (1ULL << 48)
+#define CTN_CHARGED(word) ((word) & (CTN_ONE_PENDING - 1))
+#define CTN_GRANTED(word) (CTN_CHARGED(word) - ((word) >> 48))
+
 /* Load-time settings and their defaults. */
 #define CTN_DEFAULT_CONTAINERS 65536
 #define CTN_DEFAULT_TASKS 131072
@@ -80,7 +88,7 @@ struct ctn_info {
 };
 
 #define CTN_TOMBS 1024
-#define CTN_TOMB_PATH 672
+#define CTN_TOMB_PATH 668
 #define CTN_TOMB_FIGURES 10
 
 /* What is left of a container that is gone. Number n (from 0) is in record n % CTN_TOMBS. */
@@ -88,7 +96,8 @@ struct ctn_tomb {
   __u64 number; /* n + 1; stored last, 0 while it is being written */
   __u64 created_ns;
   __u64 removed_ns;
-  __u32 slot;       /* it had; with created_ns, whose tombstone this is */
+  __u32 slot; /* it had; with the generation, whose tombstone this is: a clock may be set back */
+  __u32 generation;
   __u32 subsystems; /* bit (1 << id): those of its hierarchy */
   char hierarchy[64];
   char path[CTN_TOMB_PATH]; /* one that is longer lost its beginning, and begins with "..." */

@@ -4,11 +4,11 @@
  * and the functions NAME_charge, NAME_force, NAME_uncharge and NAME_refused. So the whole kernel side
  * of a resource is where it is charged and given back.
  *
- * Check and charge are one compare-and-swap a level; a refused charge takes back what it charged
- * below. A barrier or limit may be exceeded by lowering it and by NAME_force, never otherwise.
+ * Check and charge are one compare-and-swap a level; what one level has let in is pending until all above it
+ * have, and is taken back if one refuses. A barrier or limit may be exceeded by lowering it and by NAME_force, never otherwise.
  *
- * The first level is charged in line, only what is above it out of line: a container right below its
- * root, and every flat one, has no call to pay for. */
+ * Where nobody above can refuse, one step grants a charge, in line: a container right below its root, and
+ * every flat one, has no call to pay for. */
 #include "ctn.bpf.h"
 #include "events.bpf.h"
 #include "beancounter/beancounter.h"
@@ -46,24 +46,34 @@ static __always_inline bool beans_privileged(void) {
 
 CTN_BY_SLOT(BEANS, struct beans_state);
 
-/* Charges `slot` and all above it: 0, or the slot that refused, with all below it charged. These are global
- * functions: the verifier follows each once. */
-__noinline __u32 BEANS_FN(charge_all)(__u32 slot, __u32 severity) {
+/* Charges `slot` and all above it, pending: 0, or the slot that refused, with all below it charged. These are
+ * global functions: the verifier follows each once. */
+__noinline __u32 BEANS_FN(hold_all)(__u32 slot, __u32 severity) {
   struct beans_state *state;
   for_each_level(slot, state, BEANS) {
-    if (!counter_try_charge(&state->held, beans_ceiling(state, severity))) break;
+    if (!counter_try_charge(&state->held, beans_ceiling(state, severity),
+                            CTN_ONE_CHARGE + CTN_ONE_PENDING))
+      break;
   }
   return state ? slot : 0;
 }
 
-/* Takes back what a refused walk charged, up to before `stop`; `maxheld` must not see those. */
-__noinline int BEANS_FN(revert)(__u32 slot, __u32 stop) {
+/* Adds to `slot` and to all above it, up to before `stop`. */
+__noinline int BEANS_FN(add_below)(__u32 slot, __u32 stop, __u64 what) {
   struct beans_state *state;
   for_each_level(slot, state, BEANS) {
     if (slot == stop) break;
-    __sync_fetch_and_add(&state->held, -1);
+    __sync_fetch_and_add(&state->held, what);
   }
   return 0;
+}
+
+/* Charges `slot` and all above it: 0, or the slot that refused, with nothing charged. Pending charges that are
+ * taken back are none that `maxheld` has seen. */
+__noinline __u32 BEANS_FN(charge_all)(__u32 slot, __u32 severity) {
+  __u32 refused = BEANS_FN(hold_all)(slot, severity);
+  BEANS_FN(add_below)(slot, refused, -(CTN_ONE_PENDING + (refused ? CTN_ONE_CHARGE : 0)));
+  return refused;
 }
 
 __noinline int BEANS_FN(uncharge_all)(__u32 slot) {
@@ -75,12 +85,10 @@ __noinline int BEANS_FN(uncharge_all)(__u32 slot) {
 /* Charges one to `slot`, whose record is `state`: 0, or the slot that refused, with nothing charged. */
 static __always_inline __u32 BEANS_FN(try)(struct beans_state *state, __u32 slot, __u32 mode,
                                            __u32 severity) {
-  if (!counter_try_charge(&state->held, beans_ceiling(state, severity))) return slot;
-  __u32 parent = state->parent;
-  if (parent < CTN_MAX_HIER || mode & BEANS_FLAT) return 0;
-  __u32 refused = BEANS_FN(charge_all)(parent, severity);
-  if (refused) BEANS_FN(revert)(slot, refused);
-  return refused;
+  if (state->parent >= CTN_MAX_HIER && !(mode & BEANS_FLAT))
+    return BEANS_FN(charge_all)(slot, severity);
+  return counter_try_charge(&state->held, beans_ceiling(state, severity), CTN_ONE_CHARGE) ? 0
+                                                                                          : slot;
 }
 
 /* Charges one to `slot`, whose record is `state`, for the current task, as far as its privilege goes; `mode`

@@ -19,7 +19,7 @@ enum beans_severity {
 
 /* By slot. A root's record stays zero. */
 struct beans_state {
-  __u64 held;    /* of the subtree; with BEANS_FLAT of this very container */
+  __u64 held;    /* of the subtree, see CTN_GRANTED; with BEANS_FLAT of this very container */
   __u64 barrier; /* CTN_UNLIMITED, or a number; at most `limit` */
   __u64 limit;
   __u64 maxheld; /* highest `held` when one was given back; readers take the larger of the two */

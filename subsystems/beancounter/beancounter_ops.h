@@ -40,12 +40,19 @@ struct BeanCounter {
 
   static Result<Value> read_held(const State& state, Slot slot) {
     if (slot < CTN_MAX_HIER) return Value{Kind::machine()};
-    return read<&beans_state::held>(state, slot);
+    CTN_ASSIGN(auto all, states(state));
+    return Value{held_of(all[slot])};
+  }
+
+  /* Without the charges that a container above may still refuse. */
+  static std::uint64_t held_of(const beans_state& state) {
+    __u64 word = load(state.held);
+    return CTN_GRANTED(word);
   }
 
   /* The record's own is raised when one is given back; until then `held` is the maximum. */
   static std::uint64_t maxheld_of(const beans_state& state) {
-    return std::max<std::uint64_t>(load(state.held), load(state.maxheld));
+    return std::max<std::uint64_t>(held_of(state), load(state.maxheld));
   }
 
   static Result<Value> read_maxheld(const State& state, Slot slot) {
@@ -162,8 +169,7 @@ struct BeanCounter {
     }
     CTN_ASSIGN(auto all, states(state));
     const beans_state& own = all[slot];
-    return Figures{Kind::kNoun, load(own.held), maxheld_of(own), load(own.barrier),
-                   load(own.events)};
+    return Figures{Kind::kNoun, held_of(own), maxheld_of(own), load(own.barrier), load(own.events)};
   }
 
   /* In a flat hierarchy the container's own alone. */
@@ -172,7 +178,7 @@ struct BeanCounter {
     const bool flat = (load(state.core().modes[Kind::kId]) & BEANS_FLAT) != 0;
     std::vector<Bound> out;
     for (Slot at = slot; at >= CTN_MAX_HIER && at < all.size(); at = all[at].parent) {
-      std::uint64_t held = load(all[at].held);
+      std::uint64_t held = held_of(all[at]);
       auto add = [&](const char* what, std::uint64_t most, bool spares_admin) {
         if (most != CTN_UNLIMITED)
           out.push_back({Kind::kNoun, fmt::format("{}.{}", Kind::kName, what), at, held, most,

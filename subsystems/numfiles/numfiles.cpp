@@ -81,9 +81,9 @@ Result<std::vector<std::string>> check(const State& state, std::span<const std::
     auto complain = [&](const std::string& what) {
       found.push_back(fmt::format("{}: {}", printable(tree::address_of(state, slot)), what));
     };
-    if (load(all[slot].held) != expected[slot])
-      complain(fmt::format("numfiles.held is {}, the table of files has {}", load(all[slot].held),
-                           expected[slot]));
+    if (Beans::held_of(all[slot]) != expected[slot])
+      complain(fmt::format("numfiles.held is {}, the table of files has {}",
+                           Beans::held_of(all[slot]), expected[slot]));
     if (load(all[slot].barrier) > load(all[slot].limit))
       complain("numfiles.barrier is above numfiles.limit");
     if (all[slot].parent != node.parent) complain("numfiles has another parent than the tree");
@@ -97,7 +97,7 @@ Result<std::vector<std::uint64_t>> differences(const State& state) {
   CTN_ASSIGN(auto expected, Beans::expected(state, charged));
   CTN_ASSIGN(auto all, Beans::states(state));
   for (Slot slot = 0; slot < all.size(); slot++)
-    expected[slot] = slot < CTN_MAX_HIER ? 0 : expected[slot] - load(all[slot].held);
+    expected[slot] = slot < CTN_MAX_HIER ? 0 : expected[slot] - Beans::held_of(all[slot]);
   return expected;
 }
 
@@ -121,7 +121,7 @@ Result<std::vector<std::string>> repair(Writer& writer) {
     if (steady[slot] == 0) continue;
     __atomic_fetch_add(&all[slot].held, steady[slot], __ATOMIC_ACQ_REL);
     mended.push_back(fmt::format("{}: numfiles.held is {} now, as in the table of files", name,
-                                 load(all[slot].held)));
+                                 Beans::held_of(all[slot])));
   }
   return mended;
 }

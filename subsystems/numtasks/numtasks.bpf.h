@@ -3,8 +3,8 @@
  *
  * A limit may be exceeded by attaching tasks and by lowering it, never by forking: check and charge
  * are one compare-and-swap at each level. Reading the record of another CPU's charge half-way up
- * its walk is harmless: it is either completed or taken back, and in between a racing fork may be
- * refused that a moment later would have passed. */
+ * its walk is harmless: it is marked as pending, is then granted or taken back, and in between a racing
+ * fork may be refused that a moment later would have passed. */
 #ifndef CTNBPF_SUBSYSTEMS_NUMTASKS_BPF_H
 #define CTNBPF_SUBSYSTEMS_NUMTASKS_BPF_H
 
@@ -23,16 +23,17 @@ static __always_inline struct numtasks_state *numtasks_of(__u32 slot) {
   return slot_at(numtasks, slot);
 }
 
-/* Charges `slot` and all above it, up to before `stop`, whatever the limits. Returns the task's word
- * and, in the high half, what is left to enter in the share of `stop`. */
-__noinline __u64 numtasks_force(__u32 slot, __u32 stop) {
+/* Charges `slot` and all above it, up to before `stop`, whatever the limits; `one` as for
+ * counter_try_charge(). Returns the task's word and, in the high half, what is left to enter in the share of
+ * `stop`. */
+__noinline __u64 numtasks_force(__u32 slot, __u32 stop, __u64 one) {
   struct numtasks_state *state = numtasks_of(slot);
   bool shared = state && *(volatile __u32 *)&state->flags & NUMTASKS_SHARES;
   __u64 rest = shared ? numtasks_share(slot, 1, stop) : 0;
   __u64 word = slot | (shared ? NUMTASKS_SHARED : 0) | rest << 32;
   for_each_level(slot, state, numtasks) {
     if (slot == stop) break;
-    __sync_fetch_and_add(&state->current, 1);
+    __sync_fetch_and_add(&state->current, one);
   }
   return word;
 }
@@ -71,35 +72,53 @@ static __noinline __u32 numtasks_refuse(__u32 slot, __u32 refused, __u32 kind) {
   return 0;
 }
 
-/* Takes back what a refused fork was charged, up to before `stop`; `peak` must not see those. */
+/* Takes back pending charges, up to before `stop`; `peak` has not seen those. */
 __noinline int numtasks_revert(__u32 slot, __u32 stop) {
   struct numtasks_state *state;
   for_each_level(slot, state, numtasks) {
     if (slot == stop) break;
-    __sync_fetch_and_add(&state->current, -1);
+    __sync_fetch_and_add(&state->current, -(CTN_ONE_CHARGE + CTN_ONE_PENDING));
   }
   return 0;
 }
 
-static __always_inline bool numtasks_try_one(struct numtasks_state *state) {
-  return counter_try_charge(&state->current, *(volatile __u64 *)&state->bound);
-}
-
-/* Charges `slot` and all above it: 0, or the container whose limit refused, with all below it charged. */
-__noinline __u32 numtasks_try_all(__u32 slot) {
+/* Pending charges are granted, up to before `stop`. */
+__noinline int numtasks_grant(__u32 slot, __u32 stop) {
   struct numtasks_state *state;
   for_each_level(slot, state, numtasks) {
-    if (!numtasks_try_one(state)) break;
+    if (slot == stop) break;
+    __sync_fetch_and_add(&state->current, -CTN_ONE_PENDING);
+  }
+  return 0;
+}
+
+static __always_inline bool numtasks_try_one(struct numtasks_state *state, __u64 one) {
+  return counter_try_charge(&state->current, *(volatile __u64 *)&state->bound, one);
+}
+
+/* Charges `slot` and all above it, pending: 0, or the container whose limit refused, with all below it
+ * charged. */
+__noinline __u32 numtasks_hold_all(__u32 slot) {
+  struct numtasks_state *state;
+  for_each_level(slot, state, numtasks) {
+    if (!numtasks_try_one(state, CTN_ONE_CHARGE + CTN_ONE_PENDING)) break;
   }
   return state ? slot : 0;
 }
 
-/* The same of a container and its record, with nothing charged if one refuses. The first level in line: a
- * container right below its root has no call to pay for. */
-static __always_inline __u32 numtasks_try(__u32 slot, struct numtasks_state *state) {
-  if (!numtasks_try_one(state)) return slot;
-  __u32 refused = state->parent < CTN_MAX_HIER ? 0 : numtasks_try_all(state->parent);
+/* The same with nothing charged if one refuses. */
+__noinline __u32 numtasks_hold(__u32 slot) {
+  __u32 refused = numtasks_hold_all(slot);
   if (refused) numtasks_revert(slot, refused);
+  return refused;
+}
+
+/* Charges a container, whose record is `state`, and all above it: 0, or whose limit refused. Where nobody
+ * above can refuse, one step grants it, in line. */
+static __always_inline __u32 numtasks_try(__u32 slot, struct numtasks_state *state) {
+  if (state->parent < CTN_MAX_HIER) return numtasks_try_one(state, CTN_ONE_CHARGE) ? 0 : slot;
+  __u32 refused = numtasks_hold(slot);
+  if (!refused) numtasks_grant(slot, NUMTASKS_NO_STOP);
   return refused;
 }
 
@@ -107,7 +126,8 @@ static __always_inline __u32 numtasks_try(__u32 slot, struct numtasks_state *sta
 __noinline __u32 numtasks_full(__u32 slot) {
   struct numtasks_state *state;
   for_each_level(slot, state, numtasks) {
-    if (*(volatile __u64 *)&state->current >= *(volatile __u64 *)&state->bound) break;
+    __u64 current = *(volatile __u64 *)&state->current;
+    if (CTN_CHARGED(current) >= *(volatile __u64 *)&state->bound) break;
   }
   return state ? slot : 0;
 }
@@ -117,8 +137,6 @@ __noinline __u32 numtasks_full(__u32 slot) {
  * counted last, so that it is not used up by forks that a limit refuses. The child's word, or 0 with
  * nothing charged. */
 __noinline __u32 numtasks_charge_bound(__u32 slot, __u32 flags) {
-  struct numtasks_state *state = container_at(numtasks, slot);
-  if (!state) return 0;
   __u32 word = slot, refused = 0;
   __u64 now = 0;
   if (flags & NUMTASKS_RATED) {
@@ -134,13 +152,16 @@ __noinline __u32 numtasks_charge_bound(__u32 slot, __u32 flags) {
     word |= NUMTASKS_SHARED;
   }
   __u32 kind = CTN_EVENT_FORK_REFUSED;
-  refused = numtasks_try(slot, state);
+  refused = numtasks_hold(slot);
   if (!refused && flags & NUMTASKS_RATED) {
     kind = CTN_EVENT_FORK_RATE;
     refused = numtasks_rate_charge(slot, now);
     if (refused) numtasks_revert(slot, NUMTASKS_NO_STOP);
   }
-  if (!refused) return word;
+  if (!refused) {
+    numtasks_grant(slot, NUMTASKS_NO_STOP);
+    return word;
+  }
   if (word & NUMTASKS_SHARED) numtasks_share(slot, -1, NUMTASKS_NO_STOP);
   return numtasks_refuse(slot, refused, kind);
 }
@@ -166,7 +187,8 @@ static __always_inline int numtasks_fork(struct ctn_task *child) {
 /* A child that is there already: charged by force. */
 static __always_inline void numtasks_adopt(struct ctn_task *child) {
   __u32 slot = task_slot(child, CTN_NUMTASKS);
-  if (slot >= CTN_MAX_HIER) child->numtasks = (__u32)numtasks_force(slot, NUMTASKS_NO_STOP);
+  if (slot >= CTN_MAX_HIER)
+    child->numtasks = (__u32)numtasks_force(slot, NUMTASKS_NO_STOP, CTN_ONE_CHARGE);
 }
 
 /* The task is reaped or freed, whichever is seen first; the exchange makes it once. */
@@ -201,22 +223,30 @@ __noinline __u32 numtasks_common(__u32 from, __u32 to) {
 
 /* Moves the charge after the membership moved from `from` to `to` (slots of our hierarchy). The
  * task may be reaped meanwhile on another CPU: then the exchange there took `from` back, ours
- * fails, and the new charge is taken back here. A charge may also be entered in the words of shares
- * meanwhile, or taken out of them: once, so the second try succeeds. Who is above both is charged for
- * the task all the time, and once: a move below a limit or a pool never takes its use above it. */
+ * fails, and the new charge, pending until then, is taken back here. A charge may also be entered in the
+ * words of shares meanwhile, or taken out of them: once, so the second try succeeds. Who is above both is
+ * charged for the task all the time, and once: a move below a limit or a pool never takes its use above it. */
 static __always_inline void numtasks_attach(struct ctn_task *task, __u32 from, __u32 to) {
   __u32 charged = from >= CTN_MAX_HIER ? from : 0;
   __u32 common = numtasks_common(from, to);
-  __u64 made = to >= CTN_MAX_HIER ? numtasks_force(to, common) : 0;
-  __u32 next = made, back = next; /* what is given back: the new charge, or the one it replaced */
+  __u64 made = 0;
+  if (to >= CTN_MAX_HIER) made = numtasks_force(to, common, CTN_ONE_CHARGE + CTN_ONE_PENDING);
+  __u32 next = made, back = 0; /* what is given back: the charge that was replaced */
+  bool moved = false;
   for (int i = 0; i < 4; i++) {
     __u32 old = *(volatile __u32 *)&task->numtasks;
     if ((old & ~NUMTASKS_SHARED) != charged) break;
     if (__sync_val_compare_and_swap(&task->numtasks, old, next) != old) continue;
     back = old;
+    moved = true;
     break;
   }
   int rest = (int)(made >> 32);
+  if (next && moved) numtasks_grant(to, common);
+  if (next && !moved) {
+    numtasks_revert(to, common);
+    if (next & NUMTASKS_SHARED) rest += numtasks_share(to, -1, common);
+  }
   if (back) rest += numtasks_give_back_below(back, common);
   if (rest) numtasks_share(common, rest, NUMTASKS_NO_STOP);
 }

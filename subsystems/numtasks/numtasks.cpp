@@ -51,12 +51,13 @@ Result<Value> read_limit(const State& state, Slot slot) {
 
 Result<Value> read_current(const State& state, Slot slot) {
   if (slot < CTN_MAX_HIER) return Value{tasks_of_machine()};
-  return read<&numtasks_state::current>(state, slot);
+  CTN_ASSIGN(auto all, states(state));
+  return Value{numtasks::current_of(all[slot])};
 }
 
 /* The record's peak is raised when a task leaves; until then `current` is the peak. */
 std::uint64_t peak_of(const numtasks_state& state) {
-  return std::max<std::uint64_t>(load(state.current), load(state.peak));
+  return std::max<std::uint64_t>(numtasks::current_of(state), load(state.peak));
 }
 
 Result<Value> read_peak(const State& state, Slot slot) {
@@ -192,7 +193,8 @@ Result<Figures> figures(const State& state, Slot slot) {
     return Figures{"tasks", tasks, tasks, CTN_UNLIMITED, load(all[slot].events)};
   }
   const numtasks_state& own = all[slot];
-  return Figures{"tasks", load(own.current), peak_of(own), load(own.bound), load(own.events)};
+  return Figures{"tasks", numtasks::current_of(own), peak_of(own), load(own.bound),
+                 load(own.events)};
 }
 
 }  // namespace

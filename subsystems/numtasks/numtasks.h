@@ -17,7 +17,7 @@
 #define NUMTASKS_RATED (1U << 1)     /* a fork rate applies, of this container or of one above */
 #define NUMTASKS_RATE_HERE (1U << 2) /* this container's own */
 
-/* By slot. `current` counts the tasks of the subtree, from fork until reaped. Of a root's record only
+/* By slot. `current` counts the tasks of the subtree (CTN_GRANTED), from fork until reaped. Of a root's record only
  * what belongs to shares is used, and the counts of refusals: a root has no limit, and the kernel
  * itself counts all tasks. The first line is all that a fork without a rate touches. */
 struct numtasks_state {

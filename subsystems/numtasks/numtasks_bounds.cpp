@@ -38,7 +38,7 @@ Result<std::vector<Bound>> bounds(const State& state, Slot slot) {
   if (slot < CTN_MAX_HIER) return out;
   for (Slot at = slot; at >= CTN_MAX_HIER && at < all.size(); at = all[at].parent) {
     const numtasks_state& own = all[at];
-    std::uint64_t used = load(own.current);
+    std::uint64_t used = current_of(own);
     std::uint64_t limit = load(own.limit);
     if (limit != CTN_UNLIMITED)
       out.push_back({"tasks", "numtasks.limit", at, used, limit, room(used, limit)});

@@ -85,9 +85,9 @@ Result<std::vector<std::string>> check(const State& state, std::span<const std::
     found.push_back(fmt::format("{}: a change of shares was cut short", name(state, root)));
   for (const Expected& wanted : expect(state, all, charged)) {
     const numtasks_state& own = all[wanted.slot];
-    if (wanted.slot != root && load(own.current) != wanted.current)
+    if (wanted.slot != root && current_of(own) != wanted.current)
       found.push_back(fmt::format("{}: numtasks.current is {}, the table of tasks makes it {}",
-                                  name(state, wanted.slot), load(own.current), wanted.current));
+                                  name(state, wanted.slot), current_of(own), wanted.current));
     if (wanted.slot != root && load(own.bound) != bound_of(own))
       found.push_back(fmt::format("{}: {} tasks are let in, the limit and the ceiling make it {}",
                                   name(state, wanted.slot), load(own.bound), bound_of(own)));
@@ -120,7 +120,7 @@ Result<std::vector<std::uint64_t>> lacking(const State& state,
   std::vector<std::uint64_t> lacks(all.size());
   for (const Expected& wanted : expect(state, all, charged))
     if (wanted.slot >= CTN_MAX_HIER)
-      lacks[wanted.slot] = wanted.current - load(all[wanted.slot].current);
+      lacks[wanted.slot] = wanted.current - current_of(all[wanted.slot]);
   return lacks;
 }
 
@@ -152,7 +152,7 @@ Result<std::vector<std::string>> repair(Writer& writer) {
     if (off[slot] == 0) continue;
     __atomic_fetch_add(&all[slot].current, off[slot], __ATOMIC_ACQ_REL);
     mended.push_back(fmt::format("{}: numtasks.current is {} now, as its tasks say",
-                                 name(writer, slot), load(all[slot].current)));
+                                 name(writer, slot), current_of(all[slot])));
   }
   if ((all[root].flags & NUMTASKS_SHARES) == 0) return mended;
   CTN_ASSIGN(auto wrong,

@@ -15,6 +15,12 @@ inline Result<std::span<const numtasks_state>> states(const State& state) {
   return state.records<numtasks_state>("numtasks");
 }
 
+/* Without the charges of forks that a container above may still refuse. */
+inline std::uint64_t current_of(const numtasks_state& own) {
+  __u64 word = load(own.current);
+  return CTN_GRANTED(word);
+}
+
 /* The smaller of limit and ceiling. */
 inline std::uint64_t bound_of(const numtasks_state& own) {
   return std::min<std::uint64_t>(

@@ -215,5 +215,29 @@ TEST_F(BeanCounters, DepthIsNoMatter) {
   EXPECT_EQ(sum(), 0u);
 }
 
+/* Three are the most that `below` can have. Whoever is refused above has been charged there already when
+ * the other one gives back. */
+TEST_F(BeanCounters, AMaximumHasNoChargeThatWasRefused) {
+  Slot top = make("default:/a");
+  Slot below = make("default:/a/b");
+  EXPECT_EQ(set_one(Beans::prepare_ceiling, top, "3"), "");
+  EXPECT_EQ(take(below), 0u);
+  EXPECT_EQ(take(below), 0u);
+  auto take_and_give_back = [&] {
+    for (int i = 0; i < 40'000; i++)
+      if (take(below) == 0) give_back(below);
+    return 0;
+  };
+  Background one(take_and_give_back);
+  Background other(take_and_give_back);
+  EXPECT_EQ(one.wait(), 0);
+  EXPECT_EQ(other.wait(), 0);
+  EXPECT_GT(of(top).events, 0u);
+  EXPECT_EQ(of(below).held, 2u);
+  EXPECT_EQ(of(below).maxheld, 3u);
+  std::printf("%ju refused, at most %ju of 3\n", std::uintmax_t{of(top).events},
+              std::uintmax_t{of(below).maxheld});
+}
+
 }  // namespace
 }  // namespace ctnbpf::test

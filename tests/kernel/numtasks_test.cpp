@@ -336,5 +336,37 @@ TEST_F(Numtasks, StatsSayItAll) {
   }
 }
 
+/* /a/b may have three, as five of the eight of /a are its sibling's. Two that fork there want four: who is
+ * refused by /a has been charged to /a/b already, when the child of the other one goes. */
+TEST_F(NumtasksLimit, APeakHasNoChargeThatWasRefused) {
+  create("default:/a", {"numtasks.limit=8"});
+  create("default:/a/b");
+  create("default:/a/c");
+  Background five = start_in("default:/a/c", [] { return Sleepers(4).count() + ::pause(); });
+  ASSERT_TRUE(eventually([&] { return number("default:/a/c", "numtasks.current") == 5; }));
+  std::vector<Background> forkers;
+  for (int i = 0; i < 2; i++)
+    forkers.push_back(start_in("default:/a/b", []() -> int {
+      for (;;)
+        if (pid_t child = ::fork(); child == 0)
+          ::_exit(0);
+        else if (child > 0)
+          ::waitpid(child, nullptr, 0);
+    }));
+  std::uint64_t most = 0;
+  EXPECT_TRUE(eventually([&] {
+    for (int look = 0; look < 200; look++)
+      most = std::max(most, number("default:/a/b", "numtasks.current"));
+    return number("default:/a", "numtasks.events") > 5'000;
+  }));
+  for (Background& one : forkers) one.signal(SIGKILL);
+  for (Background& one : forkers) one.wait();
+  EXPECT_LE(most, 3u);
+  EXPECT_EQ(number("default:/a/b", "numtasks.peak"), 3u);
+  EXPECT_EQ(number("default:/a", "numtasks.peak"), 8u);
+  std::printf("%ju refused, peak %ju of 3\n", number("default:/a", "numtasks.events"),
+              number("default:/a/b", "numtasks.peak"));
+}
+
 }  // namespace
 }  // namespace ctnbpf::test

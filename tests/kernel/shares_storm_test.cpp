@@ -158,7 +158,7 @@ TEST_F(SharesStorm, LoweringUnderLoad) {
       const numtasks_state& own = (*all)[slot(way.on)];
       auto used = [&] {
         return way.on == std::string("default:/") ? static_cast<__u64>(share_usage(load(own.share)))
-                                                  : load(own.current);
+                                                  : CTN_CHARGED(load(own.current));
       };
       EXPECT_TRUE(eventually([&] { return used() <= 5; })) << way.low << " on " << way.on;
       __u64 most = 0;
