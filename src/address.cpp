@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "ctnbpf/abi.h"
 
@@ -17,21 +18,62 @@ bool is_c1(std::string_view text) {
          static_cast<unsigned char>(text[1]) < 0xa0;
 }
 
-/* Length of the valid UTF-8 sequence at the start of `text` (1-4), or 0. Controls count as invalid. */
+/* Length of the valid UTF-8 sequence at the start of `text` (1-4), or 0. */
 std::size_t utf8_length(std::string_view text) {
   auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   unsigned char first = byte(0);
-  if (first < 0x80) return is_control(first) ? 0 : 1;
+  if (first < 0x80) return 1;
   std::size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
   if (first < 0xc2 || first > 0xf4 || text.size() < length) return 0;
   for (std::size_t i = 1; i < length; i++)
     if ((byte(i) & 0xc0) != 0x80) return 0;
-  if (is_c1(text)) return 0;
   if (first == 0xe0 && byte(1) < 0xa0) return 0;
   if (first == 0xed && byte(1) > 0x9f) return 0;
   if (first == 0xf0 && byte(1) < 0x90) return 0;
   if (first == 0xf4 && byte(1) > 0x8f) return 0;
   return length;
+}
+
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    std::size_t length = utf8_length(text);
+    if (length == 0) return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
+
+/* What turns or breaks the line of whoever prints it: U+061C, U+200E, U+200F, U+2028 to U+202E and
+ * U+2066 to U+2069. */
+bool turns_the_line(std::string_view character) {
+  if (character == "\xd8\x9c") return true;
+  if (character.size() != 3 || character[0] != '\xe2') return false;
+  auto last = static_cast<unsigned char>(character[2]);
+  if (character[1] == '\x81') return last >= 0xa6 && last <= 0xa9;
+  return character[1] == '\x80' && (last == 0x8e || last == 0x8f || (last >= 0xa8 && last <= 0xae));
+}
+
+/* What a terminal would obey, and what is not UTF-8, as \xNN for each byte. */
+std::string escape(std::string_view text, std::string_view backslash) {
+  std::string out;
+  while (!text.empty()) {
+    std::size_t length = utf8_length(text);
+    std::string_view one = text.substr(0, std::max<std::size_t>(length, 1));
+    if (one == "\\")
+      out += backslash;
+    else if (length != 0 && !is_control(static_cast<unsigned char>(one[0])) && !is_c1(one) &&
+             !turns_the_line(one))
+      out += one;
+    else
+      for (char c : one) out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    text.remove_prefix(one.size());
+  }
+  return out;
+}
+
+bool is_plain(std::string_view text) {
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return c >= ' ' && c <= '~' && c != '\\'; });
 }
 
 }  // namespace
@@ -43,22 +85,33 @@ bool has_control(std::string_view text) {
 }
 
 std::string printable(std::string_view text) {
-  auto plain = [](char c) { return c >= ' ' && c <= '~' && c != '\\'; };
-  if (std::all_of(text.begin(), text.end(), plain)) return std::string(text);
+  return is_plain(text) ? std::string(text) : escape(text, "\\\\");
+}
+
+std::string harmless(std::string_view text) { return escape(text, "\\"); }
+
+std::string from_printable(std::string_view text) {
+  if (text.find('\\') == std::string_view::npos) return std::string(text);
   std::string out;
-  while (!text.empty()) {
-    std::size_t length = utf8_length(text);
-    if (length == 0) {
-      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[0]));
-      length = 1;
-    } else if (text[0] == '\\') {
-      out += "\\\\";
+  for (std::string_view rest = text; !rest.empty();) {
+    unsigned char byte = 0;
+    std::size_t length = 1;
+    if (rest.starts_with("\\x") && rest.size() >= 4 &&
+        std::from_chars(rest.data() + 2, rest.data() + 4, byte, 16).ptr == rest.data() + 4) {
+      out += static_cast<char>(byte);
+      length = 4;
     } else {
-      out += text.substr(0, length);
+      out += rest[0];
+      if (rest.starts_with("\\\\")) length = 2;
     }
-    text.remove_prefix(length);
+    rest.remove_prefix(length);
   }
-  return out;
+  return printable(out) == text ? out : std::string(text);
+}
+
+std::string portable(std::string_view text) {
+  if (is_plain(text) || (is_utf8(text) && from_printable(text) == text)) return std::string(text);
+  return printable(text);
 }
 
 Result<void> check_container_name(std::string_view name) {
@@ -101,9 +154,9 @@ Result<Address> parse_address(std::string_view text) {
     std::string_view name = rest.substr(0, slash);
     rest = slash == std::string_view::npos ? std::string_view{} : rest.substr(slash + 1);
     if (name.empty()) continue; /* a doubled or a trailing slash */
-    if (auto ok = check_container_name(name); !ok)
-      return ok.error().within(fmt::format("address '{}'", printable(text.substr(0, 200))));
-    address.path.emplace_back(name);
+    address.path.push_back(from_printable(name));
+    if (auto ok = check_container_name(address.path.back()); !ok)
+      return ok.error().within(fmt::format("address '{}'", harmless(text.substr(0, 200))));
   }
   return address;
 }

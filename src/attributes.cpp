@@ -51,7 +51,7 @@ Result<Value> read_agent(const State& state, Slot slot) {
 }
 
 Result<Change> prepare_agent(Writer& writer, Slot slot, const std::string& text) {
-  std::string agent(without_newline(text));
+  std::string agent = from_printable(without_newline(text));
   if (slot >= CTN_MAX_HIER)
     return Error{EPERM, fmt::format("release_agent belongs to the hierarchy: set it on {}:/",
                                     tree::hierarchy_name(writer, writer.nodes()[slot].hierarchy))};

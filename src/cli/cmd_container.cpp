@@ -24,8 +24,8 @@ Result<void> create_one(Writer& writer, const std::string& text, bool parents,
   };
   CTN_ASSIGN(Slot at, tree::find_hierarchy(writer, address.hierarchy));
   if (address.path.empty())
-    return Error{EEXIST,
-                 fmt::format("{} is a root: it exists with its hierarchy", printable(text))};
+    return Error{EEXIST, fmt::format("{} is a root: it exists with its hierarchy",
+                                     printable(address.to_string()))};
   for (std::size_t i = 0; i < address.path.size(); i++) {
     bool last = i + 1 == address.path.size();
     Slot child = tree::find_child(writer, at, address.path[i]);
@@ -35,8 +35,9 @@ Result<void> create_one(Writer& writer, const std::string& text, bool parents,
     }
     if (child == 0 && !last && !parents) {
       Address parent{address.hierarchy, {address.path.begin(), address.path.end() - 1}};
-      return Error{ENOENT, fmt::format("cannot create {}: {} does not exist; -p makes it",
-                                       printable(text), printable(parent.to_string()))};
+      return Error{ENOENT,
+                   fmt::format("cannot create {}: {} does not exist; -p makes it",
+                               printable(address.to_string()), printable(parent.to_string()))};
     }
     auto slot = tree::create(writer, at, address.path[i]);
     if (!slot) return undo(slot.error());
@@ -69,7 +70,7 @@ Result<void> get(const Context& context, const std::string& address,
     }
     if (names.empty()) wanted = attributes_of(state, slot);
     nlohmann::ordered_json one;
-    one["container"] = tree::address_of(state, slot);
+    one["container"] = portable(tree::address_of(state, slot));
     if (recursive && !context.json) fmt::print("{}\n", printable(tree::address_of(state, slot)));
     for (const AttributeRef& ref : wanted) {
       CTN_ASSIGN(Value value, ref.attribute->read(state, slot));
@@ -208,7 +209,7 @@ void add_rename(CLI::App& app, Context& context) {
                      fmt::format("'{}' names another parent: a container stays below its parent; "
                                  "give a name without '/'",
                                  printable(options->name))};
-      return tree::rename(writer, slot, options->name);
+      return tree::rename(writer, slot, from_printable(options->name));
     }();
     if (!done) context.exit_code = fail(context, done.error());
   });

@@ -34,7 +34,7 @@ struct Named {
   bool removed = false;
 
   nlohmann::ordered_json json() const {
-    return address.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(address);
+    return address.empty() ? nlohmann::ordered_json() : nlohmann::ordered_json(portable(address));
   }
   std::string text() const {
     return address.empty() ? "(gone)" : printable(address) + (removed ? " (removed)" : "");
@@ -56,7 +56,7 @@ Named container_then(const State& state, Slot slot, std::uint32_t generation,
 void print_lost(const Context& context, std::uint64_t lost) {
   if (lost == 0) return;
   if (context.json)
-    fmt::print("{}\n", nlohmann::ordered_json{{"event", "lost"}, {"count", lost}}.dump());
+    fmt::print("{}\n", json_text({{"event", "lost"}, {"count", lost}}, -1));
   else
     fmt::print("({} events lost: the last {} are kept)\n", lost, CTN_EVENT_LOG);
 }
@@ -76,8 +76,8 @@ void print_event(const Context& context, const State& state, const ctn_event& ev
     one["pid"] = event.pid;
     one["tid"] = event.tid;
     one["uid"] = event.uid;
-    one["comm"] = comm;
-    fmt::print("{}\n", one.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    one["comm"] = portable(comm);
+    fmt::print("{}\n", json_text(one, -1));
     return;
   }
   std::string line =

@@ -135,12 +135,12 @@ void print(const Context& context, const ctn_walk_task& task, const std::vector<
   for (const Line& line : lines)
     bounds.push_back({{"resource", line.resource},
                       {"what", line.what},
-                      {"on", line.on},
+                      {"on", portable(line.on)},
                       {"used", line.used},
                       {"most", to_json(line.most)},
                       {"left", to_json(line.left)},
                       {"nearest", nearest(lines, line)}});
-  print_json({{"pid", task.tgid}, {"tid", task.tid}, {"comm", comm}, {"bounds", bounds}});
+  print_json({{"pid", task.tgid}, {"tid", task.tid}, {"comm", portable(comm)}, {"bounds", bounds}});
 }
 
 Result<void> explain(const Context& context, const std::string& text) {

@@ -39,7 +39,7 @@ Result<void> files(const Context& context, const std::string& address, bool recu
   if (load(state.core().bound[CTN_NUMFILES]) != h + 1)
     return Error{ENOENT,
                  fmt::format("{}: numfiles is not bound to this hierarchy, so it charges no files",
-                             printable(address))};
+                             printable(tree::address_of(state, slot)))};
   auto wanted = [&](Slot at) {
     if (at < CTN_MAX_HIER || at >= state.nodes().size()) return false;
     return at == slot || (recursive && tree::within(state, at, slot));
@@ -63,11 +63,11 @@ Result<void> files(const Context& context, const std::string& address, bool recu
                      : fmt::format(" (held in {})", printable(tree::address_of(state, holder))));
     json.push_back({{"pid", file.tgid},
                     {"fd", file.fd},
-                    {"path", path},
-                    {"comm", comm},
+                    {"path", portable(path)},
+                    {"comm", portable(comm)},
                     {"file", file.record},
-                    {"container", tree::address_of(state, file.slot)},
-                    {"holder", tree::address_of(state, holder)}});
+                    {"container", portable(tree::address_of(state, file.slot))},
+                    {"holder", portable(tree::address_of(state, holder))}});
   }
   /* Files come and go between the two looks. */
   auto charges = static_cast<std::size_t>(std::count_if(

@@ -52,11 +52,11 @@ Result<bool> kill_container(const Context& context, const Options& options, int 
     print_json({{"signalled", done.signalled}, {"left", done.left}, {"self", done.self}});
   bool waited = signal == SIGKILL || timeout > 0;
   if (waited && done.left != 0)
-    return Error{
-        ETIMEDOUT,
-        fmt::format("{} still has {} task{} {:g} s after the signal: see `ctnbpf ps {}{}`",
-                    printable(tree::address_of(writer, slot)), done.left, done.left == 1 ? "" : "s",
-                    timeout, options.recursive ? "-r " : "", printable(options.address))};
+    return Error{ETIMEDOUT,
+                 fmt::format("{} still has {} task{} {:g} s after the signal: see `ctnbpf ps {}{}`",
+                             printable(tree::address_of(writer, slot)), done.left,
+                             done.left == 1 ? "" : "s", timeout, options.recursive ? "-r " : "",
+                             printable(tree::address_of(writer, slot)))};
   return done.self;
 }
 

@@ -94,7 +94,7 @@ void print(const std::vector<Removed>& rows, bool csv) {
 }
 
 nlohmann::ordered_json row_json(const Removed& row) {
-  nlohmann::ordered_json json = {{"container", row.address},
+  nlohmann::ordered_json json = {{"container", portable(row.address)},
                                  {"created_ns", row.created_ns},
                                  {"removed_ns", row.removed_ns},
                                  {"lingering", row.lingering}};

@@ -98,12 +98,12 @@ Result<std::vector<Place>> named_places(Writer& writer, const Options& options,
   for (const std::string& text : options.containers) {
     CTN_ASSIGN(Address address, parse_address(text));
     CTN_ASSIGN(std::uint32_t hierarchy, tree::find_hierarchy(writer, address.hierarchy));
-    auto [other, fresh] = taken.emplace(hierarchy, text);
+    auto [other, fresh] = taken.emplace(hierarchy, address.to_string());
     if (!fresh)
       return Error{EINVAL,
                    fmt::format("{} and {} are in one hierarchy: a task can be in one container "
                                "of each only",
-                               printable(other->second), printable(text))};
+                               printable(other->second), printable(address.to_string()))};
     addresses.push_back(std::move(address));
   }
   std::vector<Place> places;
@@ -251,7 +251,7 @@ Result<void> clean_up(const Context& context, const Options& options,
   if (options.stat) print_stat(writer, places, wall, usage, meters);
   for (const Place& one : places) {
     /* Another command may have removed it; the slot's name tells. */
-    auto slot = tree::find(writer, one.address);
+    auto slot = tree::find(writer, printable(one.address));
     if (!one.transient || !slot || *slot != one.slot) continue;
     std::uint32_t live = live_tasks(writer.nodes()[one.slot]);
     if (auto removed = tree::remove(writer, one.slot, true); !removed) {
@@ -315,7 +315,7 @@ void add_run(CLI::App& app, Context& context) {
       ->type_name("ADDR")
       ->allow_extra_args(false);
   app.add_option_function<std::string>(
-      "--name", [options](const std::string& name) { options->name = name; },
+      "--name", [options](const std::string& name) { options->name = from_printable(name); },
       "name of the container made for this run (run-PID)");
   app.add_flag("-p,--parents", options->parents, "make the containers of -c if they are missing");
   app.add_flag("--keep", options->keep, "do not remove the container made for this run");

@@ -38,10 +38,10 @@ Result<void> ps(const Context& context, const std::string& address, bool recursi
     nlohmann::ordered_json one;
     one["pid"] = task->tgid;
     one["tid"] = pid;
-    one["comm"] = std::string(task->comm, ::strnlen(task->comm, sizeof(task->comm)));
+    one["comm"] = portable({task->comm, ::strnlen(task->comm, sizeof(task->comm))});
     one["uid"] = task->uid;
     one["state"] = std::string(1, state_bit < kStates.size() ? kStates[state_bit] : '?');
-    one["container"] = tree::address_of(state, container_of(*task, hierarchy));
+    one["container"] = portable(tree::address_of(state, container_of(*task, hierarchy)));
     json.push_back(one);
   }
   if (context.json) print_json(json);
@@ -72,7 +72,7 @@ Result<void> where(const Context& context, const std::string& text) {
       fmt::print("{}:{}{}\n", name, printable(path), lingering ? " (removed)" : "");
     json.push_back({{"hierarchy", tree::hierarchy_name(state, h)},
                     {"subsystems", subsystems},
-                    {"path", path},
+                    {"path", portable(path)},
                     {"removed", lingering}});
   }
   if (context.json) print_json(json);

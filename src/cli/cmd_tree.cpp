@@ -167,7 +167,7 @@ Result<nlohmann::ordered_json> subsystem_json(const State& state, const Meters& 
   }
   if (subsystem.note != nullptr) {
     CTN_ASSIGN(std::string text, subsystem.note(state, slot));
-    if (!text.empty()) json["note"] = text;
+    if (!text.empty()) json["note"] = portable(text);
   }
   return json;
 }
@@ -175,7 +175,7 @@ Result<nlohmann::ordered_json> subsystem_json(const State& state, const Meters& 
 Result<nlohmann::ordered_json> tree_json(const State& state, const Meters& meters, Slot slot,
                                          int depth) {
   nlohmann::ordered_json json;
-  json["container"] = tree::address_of(state, slot);
+  json["container"] = portable(tree::address_of(state, slot));
   json["subsystems"] = subsystem_list(state, state.nodes()[slot].hierarchy);
   if (slot >= CTN_MAX_HIER) json["live_tasks"] = live_tasks(state.nodes()[slot]);
   for (const Subsystem* subsystem : bound_subsystems(state, state.nodes()[slot].hierarchy)) {
@@ -204,7 +204,7 @@ Result<void> show_lingering(const Context& context, const State& state) {
     if (!context.json)
       fmt::print("{}   {} live, {} dying, {} references\n", printable(address), live, dying, refs);
     json.push_back(
-        {{"container", address}, {"live", live}, {"dying", dying}, {"references", refs}});
+        {{"container", portable(address)}, {"live", live}, {"dying", dying}, {"references", refs}});
   }
   if (context.json) print_json(json);
   return {};

@@ -28,7 +28,7 @@ nlohmann::ordered_json to_json(const Error& error) {
 
 /* Not by fmt::print, which throws: a reader of our messages that is gone must not stop us. */
 void note(const std::string& message) {
-  std::string line = fmt::format("ctnbpf: {}\n", message);
+  std::string line = fmt::format("ctnbpf: {}\n", harmless(message));
   (void)std::fwrite(line.data(), 1, line.size(), stderr);
 }
 
@@ -65,10 +65,17 @@ int fail(const Context& context, const Error& error) {
   return error.code == ENOTSUP ? kKernelLacks : kFailed;
 }
 
-void print_json(const nlohmann::ordered_json& json) {
-  /* Names are bytes: what is not UTF-8 is replaced rather than refused. */
-  fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+std::string json_text(const nlohmann::ordered_json& json, int indent) {
+  /* Texts come from portable(); were one not, what is no UTF-8 is replaced rather than refused. */
+  std::string text =
+      json.dump(indent, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  std::string one_line = text;
+  std::replace(one_line.begin(), one_line.end(), '\n', ' ');
+  if (harmless(one_line) == one_line) return text;
+  return json.dump(indent, ' ', true, nlohmann::ordered_json::error_handler_t::replace);
 }
+
+void print_json(const nlohmann::ordered_json& json) { fmt::print("{}\n", json_text(json, 2)); }
 
 void Failures::add(const Error& error) {
   Context text = context_;

@@ -53,6 +53,8 @@ int fail(const Context& context, const Error& error);
 /* fail() for ENOTSUP adds why this kernel cannot, and the cure. */
 Error with_cure(const Error& error);
 
+/* As text without anything that a terminal obeys; `indent` as dump() takes it. */
+std::string json_text(const nlohmann::ordered_json& json, int indent);
 void print_json(const nlohmann::ordered_json& json);
 
 /* Failures of a command that goes on after one. Each is a line on stderr at once; finish() prints, under

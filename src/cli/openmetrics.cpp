@@ -32,11 +32,11 @@ char* put_value(char* to, bool is_time, std::uint64_t value) {
   return end;
 }
 
-/* In a label's value a backslash, a quote and a line's end have a backslash before them. Bytes that are
- * no UTF-8 are printed as the rest of ctnbpf prints them. */
+/* In a label's value a backslash, a quote and a line's end have a backslash before them; nothing else is
+ * escaped. So the value is the name as JSON has it, or as it is printed where a terminal would obey it. */
 std::string escaped(std::string_view text) {
   std::string out;
-  for (char c : printable(text)) {
+  for (char c : harmless(text) == text ? portable(text) : printable(text)) {
     if (c == '\\' || c == '"') out += '\\';
     out += c;
   }

@@ -207,7 +207,7 @@ nlohmann::ordered_json stat_json(const StatTable& table) {
   nlohmann::ordered_json json = nlohmann::ordered_json::array();
   for (const StatRow& row : table.rows) {
     nlohmann::ordered_json one;
-    one["container"] = table.container(row);
+    one["container"] = portable(table.container(row));
     for (std::size_t i = 0; i < table.columns.size(); i++)
       if (const auto& value = table.at(row, i))
         one[table.columns[i].subsystem->name][table.columns[i].key] = to_json(*value);

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "ctnbpf/address.h"
 #include "ctnbpf/subsystem.h"
 
 namespace ctnbpf::cli {
@@ -14,7 +15,7 @@ inline nlohmann::ordered_json to_json(std::uint64_t number) {
 
 inline nlohmann::ordered_json to_json(const Value& value) {
   if (const auto* number = std::get_if<std::uint64_t>(&value)) return to_json(*number);
-  return std::get<std::string>(value);
+  return portable(std::get<std::string>(value));
 }
 
 }  // namespace ctnbpf::cli

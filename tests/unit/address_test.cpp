@@ -104,6 +104,62 @@ TEST(Printable, EscapesWhatATerminalObeys) {
   EXPECT_EQ(printable("back\\slash"), "back\\\\slash"); /* so that it can be undone */
 }
 
+TEST(Printable, EscapesWhatTurnsTheLine) {
+  EXPECT_EQ(printable("a\xe2\x80\xae"
+                      "b"),
+            R"(a\xe2\x80\xaeb)");
+  for (const char* text :
+       {"\xd8\x9c", "\xe2\x80\x8e", "\xe2\x80\xa8", "\xe2\x81\xa6", "\xe2\x81\xa9"})
+    EXPECT_EQ(printable(text).substr(0, 2), "\\x") << printable(text);
+  for (const char* text :
+       {"\xe2\x80\x8d", "\xe2\x80\xa6", "\xe2\x81\xa5", "\xe2\x82\xac", "\xd8\x9b"})
+    EXPECT_EQ(printable(text), text);
+}
+
+TEST(Printable, CanBeGivenBack) {
+  for (const std::string& name :
+       {std::string("plain"), std::string("\xff"), std::string(R"(\xff)"), std::string(R"(\\xff)"),
+        std::string(R"(back\slash)"), std::string(R"(dev-a\x2db)"), std::string(R"(\)"),
+        std::string(R"(\\)"), std::string("\\\xff"), std::string("a\x1b[31m\n"),
+        std::string("\xc2\x9b"
+                    "31m"),
+        std::string("\xef\xbf\xbd"), std::string("\x00z", 2),
+        std::string("a\xe2\x80\xae"
+                    "b"),
+        std::string(R"(caf\xc3\xa9)"), std::string(R"(\xFF)")}) {
+    EXPECT_EQ(from_printable(printable(name)), name) << printable(name);
+    EXPECT_EQ(from_printable(portable(name)), name) << printable(name);
+  }
+  /* What printable() does not make stands for itself. */
+  for (const char* name : {"plain", R"(a\b)", R"(dev-a\x2db)", R"(\)", R"(\x4)", R"(\xFF)",
+                           R"(caf\xc3\xa9)", "\\\\\xff"})
+    EXPECT_EQ(from_printable(name), name) << name;
+  EXPECT_EQ(from_printable(R"(\\)"), R"(\)");
+  EXPECT_EQ(from_printable(R"(\xff)"), "\xff");
+}
+
+/* For JSON: itself, where that is text and stands for itself. */
+TEST(Printable, PortableIsUtf8) {
+  for (const char* name :
+       {"plain", R"(a\b)", "gr\xc3\xbc\xc3\x9f", "a\x1b[31m", "\xc2\x9b", "\x7f"})
+    EXPECT_EQ(portable(name), name);
+  EXPECT_EQ(portable("\xff"), R"(\xff)");
+  EXPECT_EQ(portable(R"(\xff)"), R"(\\xff)");
+  EXPECT_EQ(portable(R"(\\)"), R"(\\\\)");
+}
+
+TEST(Printable, HarmlessLeavesBackslashesAlone) {
+  EXPECT_EQ(harmless(R"('a\\b' is \xff)"), R"('a\\b' is \xff)");
+  EXPECT_EQ(harmless("a\x1b[31m\xff\\"), R"(a\x1b[31m\xff\)");
+}
+
+TEST(Address, NamesMayBeGivenAsTheyArePrinted) {
+  EXPECT_EQ(parse_address(R"(default:/\xff/a\b/a\\b/dev-a\x2db)")->path,
+            (std::vector<std::string>{"\xff", R"(a\b)", R"(a\b)", R"(dev-a\x2db)"}));
+  EXPECT_EQ(parse_address(R"(default:/a\x2fb)")->path, (std::vector<std::string>{R"(a\x2fb)"}));
+  EXPECT_EQ(parse_address(R"(default:/\x1b)").error().code, EINVAL);
+}
+
 TEST(Printable, EscapesInvalidUtf8) {
   EXPECT_EQ(printable("\xff"), "\\xff");
   EXPECT_EQ(printable("\x80"), "\\x80");
