@@ -49,6 +49,8 @@ std::string start_agent(const std::string& agent, const std::string& path) {
   posix_spawn_file_actions_t files;
   ::posix_spawn_file_actions_init(&files);
   ::posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+  /* Also those that agentd was started with. */
+  ::posix_spawn_file_actions_addclosefrom_np(&files, STDERR_FILENO + 1);
   char* argv[] = {const_cast<char*>(agent.c_str()), const_cast<char*>(path.c_str()), nullptr};
   char* envp[] = {const_cast<char*>(kAgentPath), const_cast<char*>(kAgentHome), nullptr};
   pid_t pid = 0;

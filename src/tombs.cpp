@@ -97,6 +97,7 @@ void fill(const State& state, Slot slot, bool gone, ctn_tomb& tomb) {
   tomb.created_ns = info.created_ns;
   tomb.removed_ns = info.removed_ns;
   tomb.slot = slot;
+  tomb.generation = node.generation;
   tree::hierarchy_name(state, node.hierarchy).copy(tomb.hierarchy, sizeof(tomb.hierarchy) - 1);
   shortened(tree::path_of(state, slot)).copy(tomb.path, CTN_TOMB_PATH - 1);
   for (const Subsystem* subsystem : bound_subsystems(state, node.hierarchy)) {
@@ -130,8 +131,8 @@ void write_tomb(Writer& writer, Slot slot) {
 
 Result<std::vector<Removed>> removed_containers(const State& state) {
   CTN_ASSIGN(auto tombs, state.array<ctn_tomb>("tombs", CTN_TOMBS));
-  /* By slot and birth; lingering ones first: one that goes while we look is found as both. */
-  std::map<std::pair<Slot, std::uint64_t>, Removed> found;
+  /* By slot and generation; lingering ones first: one that goes while we look is found as both. */
+  std::map<std::pair<Slot, std::uint32_t>, Removed> found;
   for (Slot slot = CTN_MAX_HIER; slot < state.nodes().size(); slot++) {
     const ctn_node& node = state.nodes()[slot];
     if (load(node.state) != CTN_REMOVED || (node.flags & CTN_UNMADE) != 0) continue;
@@ -141,11 +142,11 @@ Result<std::vector<Removed>> removed_containers(const State& state) {
     if (load(node.state) != CTN_REMOVED) continue;
     Removed one = removed_of(state, now);
     one.lingering = held;
-    found[{slot, now.created_ns}] = std::move(one);
+    found[{slot, now.generation}] = std::move(one);
   }
   for (const ctn_tomb& shared : tombs)
     if (auto tomb = copy_of(shared); tomb)
-      found[{tomb->slot, tomb->created_ns}] = removed_of(state, *tomb);
+      found[{tomb->slot, tomb->generation}] = removed_of(state, *tomb);
   std::vector<Removed> out;
   for (auto& [key, one] : found) out.push_back(std::move(one));
   std::stable_sort(out.begin(), out.end(),
@@ -154,21 +155,15 @@ Result<std::vector<Removed>> removed_containers(const State& state) {
   return out;
 }
 
-std::string removed_address(const State& state, Slot slot, std::uint64_t at_ns) {
-  constexpr std::uint64_t kSlack = 1'000'000; /* what converting between clocks may be off */
-  std::string address;
+std::string removed_address(const State& state, Slot slot, std::uint32_t generation) {
   auto tombs = state.array<ctn_tomb>("tombs", CTN_TOMBS);
-  if (!tombs) return address;
-  std::uint64_t born = 0; /* the last one that had the slot by then */
+  if (!tombs) return "";
   for (const ctn_tomb& shared : *tombs) {
-    if (shared.slot != slot) continue;
+    if (shared.slot != slot || shared.generation != generation) continue;
     auto tomb = copy_of(shared);
-    if (!tomb || tomb->slot != slot || tomb->created_ns > at_ns + kSlack || tomb->created_ns < born)
-      continue;
-    born = tomb->created_ns;
-    address = address_in(*tomb);
+    if (tomb && tomb->slot == slot && tomb->generation == generation) return address_in(*tomb);
   }
-  return address;
+  return "";
 }
 
 }  // namespace ctnbpf

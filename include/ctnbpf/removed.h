@@ -26,8 +26,8 @@ struct Removed {
 /* Of the last CTN_TOMBS ones at most, in the order they were removed. No lock. */
 Result<std::vector<Removed>> removed_containers(const State& state);
 
-/* The address of the container that was gone for good after it had `slot` at that time (CLOCK_REALTIME);
- * empty where its tombstone is no more. No lock. */
-std::string removed_address(const State& state, Slot slot, std::uint64_t at_ns);
+/* The address that the container (slot, generation) had, which is gone for good; empty where its tombstone
+ * is no more. No lock. */
+std::string removed_address(const State& state, Slot slot, std::uint32_t generation);
 
 }  // namespace ctnbpf

@@ -42,15 +42,14 @@ struct Named {
 };
 
 /* A container that may be gone since the event, by its tombstone then. */
-Named container_then(const State& state, Slot slot, std::uint32_t generation,
-                     const timespec& when) {
+Named container_then(const State& state, Slot slot, std::uint32_t generation) {
   if (slot < state.nodes().size()) {
     const ctn_node& node = state.nodes()[slot];
     std::uint8_t now = load(node.state);
     if (node.generation == generation && now != CTN_FREE)
       return {tree::address_of(state, slot), now == CTN_REMOVED};
   }
-  return {removed_address(state, slot, ns_of(when)), true};
+  return {removed_address(state, slot, generation), true};
 }
 
 void print_lost(const Context& context, std::uint64_t lost) {
@@ -63,8 +62,8 @@ void print_lost(const Context& context, std::uint64_t lost) {
 
 void print_event(const Context& context, const State& state, const ctn_event& event) {
   timespec wall = wall_time(event.time_ns);
-  Named container = container_then(state, event.slot, event.generation, wall);
-  Named by = container_then(state, event.by_slot, event.by_generation, wall);
+  Named container = container_then(state, event.slot, event.generation);
+  Named by = container_then(state, event.by_slot, event.by_generation);
   std::string comm(event.comm, ::strnlen(event.comm, sizeof(event.comm)));
   bool refusal = event.kind <= CTN_EVENT_FILE_REFUSED;
   if (context.json) {

@@ -70,9 +70,11 @@ class TreePrinter {
     for (const Line& line : lines_) {
       if (line.figures.empty()) continue;
       columns.resize(std::max(columns.size(), line.figures.size() + 1));
-      columns[0] = std::max(columns[0], width(line.name));
-      for (std::size_t i = 0; i < line.figures.size(); i++)
-        columns[i + 1] = std::max(columns[i + 1], width(line.figures[i]));
+      auto widen = [](std::size_t& column, const std::string& text) {
+        if (std::size_t wide = width(text); wide <= kWidest) column = std::max(column, wide);
+      };
+      widen(columns[0], line.name);
+      for (std::size_t i = 0; i < line.figures.size(); i++) widen(columns[i + 1], line.figures[i]);
     }
     for (const Line& line : lines_) {
       std::string text = line.name;

@@ -30,13 +30,16 @@ std::string table_text(const Table& table) {
   std::vector<std::size_t> widths;
   for (const auto& line : table) {
     widths.resize(std::max(widths.size(), line.size()));
-    for (std::size_t i = 0; i < line.size(); i++) widths[i] = std::max(widths[i], width(line[i]));
+    for (std::size_t i = 0; i < line.size(); i++)
+      if (std::size_t columns = width(line[i]); columns <= kWidest)
+        widths[i] = std::max(widths[i], columns);
   }
   std::string out;
   for (const auto& line : table) {
     for (std::size_t i = 0; i < line.size(); i++)
       out += i == 0 ? padded(line[i], widths[i])
-                    : "  " + std::string(widths[i] - width(line[i]), ' ') + line[i];
+                    : "  " + std::string(widths[i] - std::min(widths[i], width(line[i])), ' ') +
+                          line[i];
     out += '\n';
   }
   return out;

@@ -6,6 +6,9 @@
 
 namespace ctnbpf::cli {
 
+/* What is wider makes no other line wider: a path may have 65,000 characters, and there may be as many lines. */
+inline constexpr std::size_t kWidest = 120;
+
 /* Columns a text takes on a terminal, one for each UTF-8 character. */
 std::size_t width(const std::string& text);
 std::string padded(const std::string& text, std::size_t columns);

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <set>
 
 #include "cli_test.h"
 #include "workload.h"
@@ -93,6 +94,27 @@ TEST_F(Agentd, StartsTheAgentWithThePathAndTheOldEnvironment) {
   out({"rm", "default:/a/with space"});
   expect_runs(2);
   EXPECT_TRUE(log()[1].starts_with("1 /a /")) << log()[1];
+}
+
+/* Neither those that agentd has nor those that it was started with. */
+TEST_F(Agentd, AnAgentHasNoDescriptorOfOurs) {
+  set("default:/", {"release_agent=" + make_agent("agent", "ls /proc/$$/fd >>" + file("log"))});
+  create("default:/a", {"notify_on_release=1"});
+  int inherited = ::open("/", O_RDONLY); /* not to be closed at exec */
+  ASSERT_GT(inherited, 2);
+  start_agentd();
+  ::close(inherited);
+  empty("default:/a");
+  std::set<std::string> fds;
+  EXPECT_TRUE(eventually([&] {
+    auto lines = log();
+    fds = lines.empty() ? std::set<std::string>()
+                        : std::set<std::string>(lines.begin() + 1, lines.end());
+    return fds.contains("2");
+  }));
+  fds.erase("10"); /* the shell's own, of its script; some have it at 255 */
+  fds.erase("255");
+  EXPECT_EQ(fds, (std::set<std::string>{"0", "1", "2"}));
 }
 
 TEST_F(Agentd, TheLastReferenceReleasesToo) {

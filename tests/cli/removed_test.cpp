@@ -86,6 +86,49 @@ TEST_F(Removed, FinalFiguresStay) {
   EXPECT_EQ(tombs({"default:/grave"}).size(), 0u);
 }
 
+/* As `stat` shows it, in seconds; programs get what is kept. */
+TEST_F(Removed, TablesShowSeconds) {
+  create("default:/grave");
+  burn("default:/grave");
+  std::uint64_t used = number("default:/grave", "cpuacct.total");
+  out({"rm", "default:/grave"});
+  std::string table = out({"stat", "--removed", "default:/grave"});
+  table.pop_back();
+  std::string line = table.substr(table.rfind('\n') + 1);
+  char seconds[32];
+  std::snprintf(seconds, sizeof(seconds), " %.2f ", static_cast<double>(used) / 1e9);
+  EXPECT_NE((line + " ").find(seconds), std::string::npos) << seconds << "\n" << table;
+  EXPECT_EQ(line.find(std::to_string(used)), std::string::npos) << table;
+  std::string csv = out({"stat", "--removed", "--format", "csv", "default:/grave"});
+  EXPECT_NE(csv.find("," + std::to_string(used)), std::string::npos) << csv;
+}
+
+/* A container that is gone is known by its slot and generation: what the clock says is no matter. */
+TEST_F(Removed, AClockThatIsSetBackHidesNoName) {
+  if (std::getenv("CTNBPF_MAY_OFFLINE_CPUS") == nullptr)
+    GTEST_SKIP() << "would set this machine's clock; CTNBPF_MAY_OFFLINE_CPUS=1 allows it";
+  auto set_clock = [](std::time_t seconds) {
+    timespec now = {};
+    ::clock_gettime(CLOCK_REALTIME, &now);
+    now.tv_sec += seconds;
+    return ::clock_settime(CLOCK_REALTIME, &now);
+  };
+  create("default:/gone");
+  {
+    Background task = sleeper("default:/gone");
+    out({"rm", "--lazy", "default:/gone"});
+  }
+  EXPECT_TRUE(eventually([&] {
+    free_dead_tasks();
+    return tombs({"default:/gone"})[0]["lingering"] == false;
+  }));
+  out({"fsck", "--repair"}); /* frees it */
+  ASSERT_EQ(set_clock(-3600), 0);
+  std::string events = out({"events"});
+  EXPECT_EQ(set_clock(3600), 0);
+  EXPECT_NE(events.find("default:/gone (removed)"), std::string::npos) << events;
+}
+
 /* One that lingers shows what it has now; when it is gone its tombstone says the same. */
 TEST_F(Removed, LingeringOnesAreShownToo) {
   create("default:/lazy");
