@@ -164,8 +164,7 @@ Result<AttachResult> attach_tree(Writer& writer, Slot slot, pid_t pid, Limits li
       return no_room_for_tasks(writer, pid);
     }
     any = any || pass.there != 0;
-    if (!any && pass.newborn == 0)
-      return Error{ESRCH, fmt::format("no process {}: it is gone or exiting", pid)};
+    if (!any && pass.newborn == 0) return no_such_task(writer.pins(), pid, false);
     if (pass.moved != 0 || pass.newborn != 0) continue;
     /* One that was outside may have forked after we listened and ended before the pass came to it. */
     lineage->listen();

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "ctnbpf/levels.h"
+#include "ctnbpf/nearest.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
 
@@ -108,9 +109,11 @@ Result<AttributeRef> find_attribute(const State& state, Slot slot, const std::st
     return Error{ENOENT,
                  fmt::format("attribute '{}': subsystem '{}' is not bound to hierarchy '{}'",
                              printable(name), owner->name, hierarchy)};
+  std::vector<std::string> names;
+  for (const AttributeRef& one : attributes_of(state, slot)) names.push_back(one.full_name);
   return Error{ENOENT,
-               fmt::format("unknown attribute '{}': `ctnbpf subsystems --attributes` lists them",
-                           printable(name))};
+               fmt::format("unknown attribute '{}':{} `ctnbpf subsystems --attributes` lists them",
+                           printable(name), did_you_mean(name, names))};
 }
 
 Result<std::uint64_t> parse_limit(const std::string& attribute, const std::string& text,

@@ -12,11 +12,6 @@
 namespace ctnbpf {
 namespace {
 
-Error no_such(pid_t pid, bool one_thread) {
-  return {ESRCH,
-          fmt::format("no {} {}: it is gone or exiting", one_thread ? "thread" : "process", pid)};
-}
-
 /* Those that `belongs` says come along, by the container each is in now. */
 std::vector<Slot> origins(const std::vector<ctn_walk_task>& tasks, std::uint32_t hierarchy,
                           const std::function<bool(const ctn_walk_task&)>& belongs) {
@@ -131,6 +126,20 @@ Result<void> tell_subsystems(Writer& writer, Slot slot, Origins origins) {
   return done;
 }
 
+Error no_such_task(const Pins& pins, pid_t pid, bool one_thread) {
+  auto number = static_cast<std::uint32_t>(pid);
+  auto tasks = walk_tasks(pins, pid);
+  if (!one_thread && tasks)
+    for (const ctn_walk_task& task : *tasks)
+      if (task.tid == number && task.tgid != number)
+        return {ESRCH,
+                fmt::format("{0} is a thread of process {1}: attach {1}, or with --thread {0} "
+                            "alone",
+                            pid, task.tgid)};
+  return {ESRCH,
+          fmt::format("no {} {}: it is gone or exiting", one_thread ? "thread" : "process", pid)};
+}
+
 Error no_room_for_tasks(const Writer& writer, pid_t pid) {
   return {ENOSPC,
           fmt::format(
@@ -180,12 +189,14 @@ Result<AttachResult> attach(Writer& writer, Slot slot, pid_t pid, bool one_threa
   Origins origins;
   for (;;) {
     auto pass = move_pass(writer.pins(), one_thread ? pid : 0, origins);
-    if (!pass) return pass.error().code == ESRCH ? no_such(pid, one_thread) : pass.error();
+    if (!pass)
+      return pass.error().code == ESRCH ? no_such_task(writer.pins(), pid, one_thread)
+                                        : pass.error();
     if (pass->full) {
       CTN_TRY(tell_subsystems(writer, slot, origins));
       return no_room_for_tasks(writer, pid);
     }
-    if (pass->there == 0 && pass->newborn == 0) return no_such(pid, one_thread);
+    if (pass->there == 0 && pass->newborn == 0) return no_such_task(writer.pins(), pid, one_thread);
     if (pass->moved != 0 || pass->newborn != 0) continue;
     CTN_TRY(tell_subsystems(writer, slot, origins));
     return AttachResult{pass->there};

@@ -24,6 +24,12 @@ const Subsystem* find_subsystem(std::string_view name) {
   return nullptr;
 }
 
+std::vector<std::string> subsystem_names() {
+  std::vector<std::string> names;
+  for (const Subsystem* subsystem : subsystems()) names.emplace_back(subsystem->name);
+  return names;
+}
+
 Result<std::vector<std::string>> leftovers(const State& state, bool remove) {
   std::vector<std::string> found;
   for (const Subsystem* subsystem : subsystems()) {

@@ -9,6 +9,7 @@
 
 #include "ctnbpf/events.h"
 #include "ctnbpf/membership.h"
+#include "ctnbpf/nearest.h"
 #include "ctnbpf/subsystem.h"
 #include "hooks.h"
 #include "tree_lists.h"
@@ -64,8 +65,8 @@ Result<std::uint32_t> create_hierarchy(Writer& writer, const std::string& name,
   for (const std::string& one : wanted) {
     const Subsystem* subsystem = find_subsystem(one);
     if (subsystem == nullptr)
-      return Error{ENOENT, fmt::format("unknown subsystem '{}': `ctnbpf subsystems` lists them",
-                                       printable(one))};
+      return Error{ENOENT, fmt::format("unknown subsystem '{}':{} `ctnbpf subsystems` lists them",
+                                       printable(one), did_you_mean(one, subsystem_names()))};
     if (std::uint8_t bound = writer.core().bound[subsystem->id]; bound != 0)
       return Error{EBUSY, fmt::format("subsystem '{}' is bound to hierarchy '{}': destroy that one "
                                       "first",

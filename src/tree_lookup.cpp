@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "ctnbpf/nearest.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
 #include "tree_lists.h"
@@ -69,11 +70,15 @@ std::uint32_t hierarchy_named(const State& state, std::string_view name) {
 Result<std::uint32_t> find_hierarchy(const State& state, std::string_view name) {
   if (std::uint32_t h = hierarchy_named(state, name); h < CTN_MAX_HIER) return h;
   const Subsystem* subsystem = find_subsystem(name);
-  if (subsystem == nullptr)
+  if (subsystem == nullptr) {
+    std::vector<std::string> names = subsystem_names();
+    for (std::uint32_t h = 0; h < CTN_MAX_HIER; h++)
+      if (hierarchy_active(state, h)) names.push_back(hierarchy_name(state, h));
     return Error{ENOENT,
-                 fmt::format("no hierarchy or subsystem '{}': `ctnbpf hierarchy list` shows "
+                 fmt::format("no hierarchy or subsystem '{}':{} `ctnbpf hierarchy list` shows "
                              "what there is",
-                             printable(name.substr(0, 80)))};
+                             printable(name.substr(0, 80)), did_you_mean(name, names))};
+  }
   std::uint8_t bound = load(state.core().bound[subsystem->id]);
   if (bound == 0 || bound > CTN_MAX_HIER)
     return Error{ENOENT,
@@ -131,16 +136,28 @@ Slot find_child(const State& state, Slot parent, std::string_view name) {
   }
 }
 
+/* " did you mean `default:/build`?", where a container beside the last of `seen` has a name like it. */
+static std::string meant_below(const State& state, Slot parent, Address seen) {
+  std::vector<std::string> names;
+  for (Slot child : children(state, parent, Order::kAny)) names.push_back(name_of(state, child));
+  std::string name = nearest(seen.path.back(), names);
+  if (name.empty()) return "";
+  seen.path.back() = name;
+  return fmt::format(" did you mean `{}`?", printable(seen.to_string()));
+}
+
 Result<Slot> find(const State& state, const Address& address) {
   CTN_ASSIGN(std::uint32_t hierarchy, find_hierarchy(state, address.hierarchy));
   Slot at = hierarchy;
   Address seen{address.hierarchy, {}};
   for (const std::string& name : address.path) {
     seen.path.push_back(name);
-    at = find_child(state, at, name);
+    Slot parent = at;
+    at = find_child(state, parent, name);
     if (at == 0)
-      return Error{ENOENT, fmt::format("no container {}: `ctnbpf tree {}:/` shows what there is",
-                                       printable(seen.to_string()), address.hierarchy)};
+      return Error{ENOENT, fmt::format("no container {}:{} `ctnbpf tree {}:/` shows what there is",
+                                       printable(seen.to_string()),
+                                       meant_below(state, parent, seen), address.hierarchy)};
   }
   return at;
 }

@@ -62,6 +62,8 @@ struct MovePass {
 /* Adds to `origins` what it found. */
 Result<MovePass> move_pass(const Pins& pins, pid_t tid, Origins& origins);
 
+/* ESRCH: there is no such process or thread; or a thread has this id where a process was asked for. */
+Error no_such_task(const Pins& pins, pid_t pid, bool one_thread);
 /* The end of an attach: has the subsystems do their part for the tasks that came. When one fails, its
  * error is returned and the tasks are back where they were, but for those forked meanwhile. */
 Result<void> tell_subsystems(Writer& writer, Slot slot, Origins origins);

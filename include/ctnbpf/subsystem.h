@@ -175,6 +175,8 @@ Result<std::vector<std::string>> leftovers(const State& state, bool remove);
 std::vector<const Subsystem*> bound_subsystems(const State& state, std::uint32_t hierarchy);
 /* "cpuacct,numtasks", or "" */
 std::string subsystem_list(const State& state, std::uint32_t hierarchy);
+/* Of all that are shipped. */
+std::vector<std::string> subsystem_names();
 
 /* An attribute of a container, whoever owns it. */
 struct AttributeRef {

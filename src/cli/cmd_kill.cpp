@@ -9,6 +9,7 @@
 
 #include "context.h"
 #include "ctnbpf/kill.h"
+#include "ctnbpf/nearest.h"
 #include "ctnbpf/tree.h"
 
 namespace ctnbpf::cli {
@@ -36,9 +37,14 @@ Result<int> parse_signal(const std::string& text) {
   for (number = 1; number < NSIG; number++)
     if (const char* known = ::sigabbrev_np(number); known != nullptr && name == known)
       return number;
+  if (number = real_time_signal(name); number != 0) return number;
+  std::vector<std::string> names;
+  for (number = 1; number < NSIG; number++)
+    if (const char* known = ::sigabbrev_np(number); known != nullptr) names.emplace_back(known);
   return Error{EINVAL,
-               fmt::format("no signal '{}': use a name such as TERM, or a number from 1 to {}",
-                           printable(text), SIGRTMAX)};
+               fmt::format("no signal '{}':{} use a name such as TERM or RTMIN+1, or a number "
+                           "from 1 to {}",
+                           printable(text), did_you_mean(name, names), SIGRTMAX)};
 }
 
 /* Also whether this very process is to get the signal, after the writer lock is gone. */

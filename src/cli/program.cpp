@@ -11,6 +11,7 @@
 
 #include "context.h"
 #include "ctnbpf/address.h"
+#include "ctnbpf/nearest.h"
 #include "help.h"
 #include "program.h"
 
@@ -122,10 +123,25 @@ void describe(CLI::App& app, Context& context) {
   app.fallthrough();
 }
 
+std::vector<std::string> subcommands_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* one : app.get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(one->get_name());
+  return names;
+}
+
 bool has_subcommand(const CLI::App& app, const std::string& name) {
-  auto all = app.get_subcommands([](const CLI::App*) { return true; });
-  return std::any_of(all.begin(), all.end(),
-                     [&](const CLI::App* one) { return one->get_name() == name; });
+  std::vector<std::string> all = subcommands_of(app);
+  return std::find(all.begin(), all.end(), name) != all.end();
+}
+
+/* As they are typed: "--json". Those of `app` and of the command it belongs to. */
+std::vector<std::string> option_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* at = &app; at != nullptr; at = at->get_parent())
+    for (const CLI::Option* option : at->get_options())
+      for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  return names;
 }
 
 /* What CLI11 says, as one of our sentences. */
@@ -135,13 +151,21 @@ std::string usage_message(const CLI::ParseError& error, const std::vector<std::s
   /* "The following argument was not expected: WORD" */
   if (dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr) {
     std::string word = said.substr(std::min(said.find(": ") + 2, said.size()));
-    said = fmt::format("{} '{}'", word[0] == '-' ? "unknown option" : "unexpected argument", word);
+    bool option = word.starts_with("-");
+    said = fmt::format("{} '{}'", option ? "unknown option" : "unexpected argument", word);
+    if (option && chosen != nullptr) {
+      const CLI::App* sub = app.get_subcommand(chosen->name);
+      if (!sub->get_subcommands().empty()) sub = sub->get_subcommands()[0]; /* `hierarchy create` */
+      std::string meant = did_you_mean(word.substr(0, word.find('=')), option_names(*sub));
+      if (!meant.empty()) said += ":" + meant;
+    }
   }
   if (chosen == nullptr) {
     for (const std::string& word : words)
       if (word.starts_with("-") &&
           app.get_option_no_throw(word.substr(0, word.find('='))) == nullptr)
-        return fmt::format("unknown option '{}': `ctnbpf --help` lists them", printable(word));
+        return fmt::format("unknown option '{}':{} `ctnbpf --help` lists them", printable(word),
+                           did_you_mean(word, option_names(app)));
     return "no command given: `ctnbpf --help` lists them";
   }
   std::string name = chosen->name;
@@ -151,9 +175,13 @@ std::string usage_message(const CLI::ParseError& error, const std::vector<std::s
   if (next != words.end() && has_subcommand(*app.get_subcommand(name), *next))
     name += " " + *next; /* `hierarchy create` */
   else if (said.starts_with("A subcommand is required"))
-    said = next == words.end() ? "it takes a command of its own"
-                               : fmt::format("unknown command '{}'", printable(*next));
-  return fmt::format("{0}: {1}: see `ctnbpf {0} --help`", name, said);
+    said = next == words.end()
+               ? "it takes a command of its own"
+               : fmt::format("unknown command '{}':{}", printable(*next),
+                             did_you_mean(*next, subcommands_of(*app.get_subcommand(name))));
+  if (said.ends_with(":")) said.pop_back();
+  return fmt::format("{0}: {1}{2} see `ctnbpf {0} --help`", name, said,
+                     said.ends_with("?") ? "" : ":");
 }
 
 int run(int argc, char** argv) {
@@ -172,8 +200,9 @@ int run(int argc, char** argv) {
   context.json =
       has_word(words, {"--json"}); /* a failure before or while parsing is to be JSON too */
   if (verb && chosen == nullptr) {
-    report(context, {EINVAL, fmt::format("unknown command '{}': `ctnbpf --help` lists them",
-                                         printable(words[*verb]))});
+    report(context, {EINVAL, fmt::format("unknown command '{}':{} `ctnbpf --help` lists them",
+                                         printable(words[*verb]),
+                                         did_you_mean(words[*verb], command_names()))});
     return kUsage;
   }
   for (const Command& command : commands()) {

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ctnbpf/address.h"
+#include "ctnbpf/nearest.h"
 #include "ctnbpf/tree.h"
 #include "table.h"
 #include "text_writer.h"
@@ -163,9 +164,10 @@ Result<void> sort_stat(StatTable& table, const std::string& column) {
     return one.name == column || one.title == column;
   });
   if (found == table.columns.end()) {
-    std::string names = "container";
-    for (const StatColumn& one : table.columns) names += ", " + one.name;
-    return Error{EINVAL, fmt::format("no column '{}': there are {}", printable(column), names)};
+    std::vector<std::string> names{"container"};
+    for (const StatColumn& one : table.columns) names.push_back(one.name);
+    return Error{EINVAL, fmt::format("no column '{}':{} there are {}", printable(column),
+                                     did_you_mean(column, names), fmt::join(names, ", "))};
   }
   auto at = static_cast<std::size_t>(found - table.columns.begin());
   std::stable_sort(table.rows.begin(), table.rows.end(), [&](const StatRow& a, const StatRow& b) {

@@ -1,4 +1,6 @@
 /* Bad input and bad surroundings: each failure is one line, says what to do, and changes nothing. */
+#include <tuple>
+
 #include "cli_test.h"
 #include "mapping.h"
 
@@ -58,6 +60,43 @@ TEST_F(BadInput, UsageErrors) {
   fails({"rename", "default:/a"}, 2, {"NAME", "required"});
   fails_json({"tree", "--nosuch"}, 2, "EINVAL");
   fails_json({"nosuch"}, 2, "EINVAL");
+}
+
+/* The nearest word there is, where it is near. */
+TEST_F(BadInput, AMistypedWordIsAnsweredWithTheNearestOne) {
+  create("default:/build");
+  create("default:/build/nightly");
+  for (const auto& [args, code, says] :
+       std::vector<std::tuple<std::vector<std::string>, int, std::string>>{
+           {{"crate", "default:/a"}, 2, "unknown command 'crate': did you mean `create`? "},
+           {{"hierachy", "list"}, 2, "did you mean `hierarchy`?"},
+           {{"hierarchy", "lsit"},
+            2,
+            "hierarchy: unknown command 'lsit': did you mean `list`? see "},
+           {{"help", "explian"}, 2, "did you mean `explain`?"},
+           {{"stat", "--recusive"},
+            2,
+            "unknown option '--recusive': did you mean `--recursive`? see "},
+           {{"stat", "--jsn"}, 2, "did you mean `--json`?"},
+           {{"hierarchy", "create", "x", "--palcement=auto"}, 2, "did you mean `--placement`?"},
+           {{"get", "default:/build", "numtasks.limt"}, 1, "did you mean `numtasks.limit`?"},
+           {{"get", "default:/build", "limit"}, 1, "did you mean `numtasks.limit`?"},
+           {{"set", "default:/build", "notify_on_relase=1"},
+            1,
+            "did you mean `notify_on_release`?"},
+           {{"get", "defualt:/build"},
+            1,
+            "no hierarchy or subsystem 'defualt': did you mean `default`?"},
+           {{"get", "numtask:/build"}, 1, "did you mean `numtasks`?"},
+           {{"hierarchy", "create", "x", "-o", "numfile"}, 1, "did you mean `numfiles`?"},
+           {{"stat", "-s", "task"}, 1, "no column 'task': did you mean `tasks`?"},
+           {{"get", "default:/biuld"},
+            1,
+            "no container default:/biuld: did you mean `default:/build`?"},
+           {{"get", "default:/build/nightli/x"}, 1, "did you mean `default:/build/nightly`?"},
+           {{"kill", "-s", "TREM", "default:/build"}, 2, "no signal 'TREM': did you mean `TERM`?"},
+       })
+    fails(args, code, {says});
 }
 
 TEST_F(BadInput, Addresses) {

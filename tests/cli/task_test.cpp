@@ -2,6 +2,8 @@
 #include <pthread.h>
 #include <sys/syscall.h>
 
+#include <thread>
+
 #include "cli_test.h"
 
 namespace ctnbpf::test {
@@ -46,6 +48,34 @@ TEST_F(Task, AttachReportsEachFailureAndDoesTheRest) {
   for (const char* bad : {"-1", "0", "1x", "99999999999999999999"})
     fails_json({"attach", "default:/a", "--", bad}, 1, "EINVAL");
   fails_json({"attach", "default:/nosuch", pid_of(task)}, 1, "ENOENT");
+}
+
+TEST_F(Task, AttachSaysThatAThreadIsNoProcess) {
+  create("default:/a");
+  std::array<int, 2> told = {};
+  ASSERT_EQ(::pipe2(told.data(), O_CLOEXEC), 0);
+  Background task([&] {
+    std::thread thread([&] {
+      pid_t tid = ::gettid();
+      (void)!::write(told[1], &tid, sizeof(tid));
+      ::pause();
+    });
+    return ::pause();
+  });
+  pid_t tid = 0;
+  ASSERT_EQ(::read(told[0], &tid, sizeof(tid)), static_cast<ssize_t>(sizeof(tid)));
+  const std::string thread = std::to_string(tid);
+  for (const std::vector<std::string>& how :
+       std::vector<std::vector<std::string>>{{}, {"--tree"}}) {
+    std::vector<std::string> args{"attach", "default:/a", thread};
+    args.insert(args.end(), how.begin(), how.end());
+    fails(args, 1, {thread + " is a thread of process " + pid_of(task), "--thread"});
+  }
+  EXPECT_EQ(out({"ps", "default:/a"}), "");
+  out({"attach", "--thread", "default:/a", thread});
+  EXPECT_EQ(out({"ps", "--threads", "default:/a"}), thread + "\n");
+  ::close(told[0]);
+  ::close(told[1]);
 }
 
 TEST_F(Task, PsListsAscendingAndRecursive) {
