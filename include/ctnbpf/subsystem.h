@@ -42,7 +42,8 @@ struct Attribute {
   std::uint8_t kept = 0;
   /* `hierarchy create` takes the value by this option, for the root. */
   const char* hierarchy_option = nullptr;
-  bool flag = false; /* that option takes no value: it means 1 */
+  bool flag = false;        /* that option takes no value: it means 1 */
+  bool nanoseconds = false; /* tables for people show seconds */
 };
 
 /* What `tree`, `stat` and `run --stat` show of a container: use, peak, limit, refusals. */

@@ -24,7 +24,24 @@ struct Options {
   double timeout = -1;
 };
 
-/* "TERM", "SIGTERM", "term" or "15". */
+/* "RTMIN", "RTMIN+3", "RTMAX-1": 0 is none of those. As the C library counts them, which keeps the first
+ * two or three to itself. */
+int real_time_signal(std::string_view name) {
+  const bool from_first = name.starts_with("RTMIN");
+  if (!from_first && !name.starts_with("RTMAX")) return 0;
+  std::string_view rest = name.substr(5);
+  if (rest.empty()) return from_first ? SIGRTMIN : SIGRTMAX;
+  if (rest[0] != (from_first ? '+' : '-')) return 0;
+  rest.remove_prefix(1);
+  int steps = 0;
+  auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), steps);
+  if (error != std::errc() || end != rest.data() + rest.size() || steps < 0 ||
+      steps > SIGRTMAX - SIGRTMIN)
+    return 0;
+  return from_first ? SIGRTMIN + steps : SIGRTMAX - steps;
+}
+
+/* "TERM", "SIGTERM", "term", "RTMIN+3" or "15". */
 Result<int> parse_signal(const std::string& text) {
   int number = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -71,7 +88,7 @@ Result<bool> kill_container(const Context& context, const Options& options, int 
 void add_kill(CLI::App& app, Context& context) {
   auto options = std::make_shared<Options>();
   app.add_option("ADDR", options->address, "container")->required();
-  app.add_option("-s,--signal", options->signal, "signal, by name or number (KILL)")
+  app.add_option("-s,--signal", options->signal, "signal, by name (TERM, RTMIN+1) or number (KILL)")
       ->type_name("SIG");
   app.add_flag("-r,--recursive", options->recursive, "with all containers below");
   app.add_option("--timeout", options->timeout,

@@ -23,6 +23,7 @@ struct Column {
   const Subsystem* subsystem;
   std::string heading;
   std::function<std::optional<std::uint64_t>(const Removed::Part&)> value;
+  bool seconds = false; /* what is kept in ns */
 };
 
 std::optional<std::uint64_t> kept_value(const Removed::Part& part, const Attribute* attribute) {
@@ -43,10 +44,12 @@ std::vector<Column> columns_for(const std::vector<Removed>& rows, bool csv) {
       const std::string noun(any->figures->noun);
       const std::string prefix = csv ? noun + "_" : "";
       auto add = [&](const std::string& heading, std::uint64_t Figures::*member) {
-        columns.push_back({subsystem, heading, [member](const Removed::Part& part) {
+        columns.push_back({subsystem, heading,
+                           [member](const Removed::Part& part) {
                              return part.figures ? std::optional(*part.figures.*member)
                                                  : std::nullopt;
-                           }});
+                           },
+                           false});
       };
       add(noun, &Figures::current);
       add(prefix + "peak", &Figures::peak);
@@ -58,7 +61,8 @@ std::vector<Column> columns_for(const std::vector<Removed>& rows, bool csv) {
       columns.push_back({subsystem, fmt::format("{}.{}", subsystem->name, attribute->name),
                          [attribute = attribute](const Removed::Part& part) {
                            return kept_value(part, attribute);
-                         }});
+                         },
+                         !csv && attribute->nanoseconds});
     }
   }
   return columns;
@@ -86,7 +90,7 @@ void print(const std::vector<Removed>& rows, bool csv) {
       std::optional<std::uint64_t> value;
       for (const Removed::Part& part : row.parts)
         if (part.subsystem == column.subsystem) value = column.value(part);
-      line.push_back(value ? number(*value) : csv ? "" : "-");
+      line.push_back(value ? column.seconds ? in_seconds(*value) : number(*value) : csv ? "" : "-");
     }
     table.push_back(std::move(line));
   }

@@ -33,6 +33,7 @@ void note(const std::string& message) {
 }
 
 void report(const Context& context, const Error& error) {
+  if (error.code == EPIPE) return; /* whoever read our output has gone */
   if (context.json) print_json({{"error", to_json(error)}});
   note(error.what);
   if (context.verbose) (void)std::fwrite(error.detail.data(), 1, error.detail.size(), stderr);

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdio>
 #include <optional>
+#include <system_error>
 
 #include "context.h"
 #include "ctnbpf/address.h"
@@ -246,10 +247,10 @@ void occupy_standard_descriptors() {
       (void)::open("/dev/null", (fd == 0 ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
 }
 
-/* What could not be written is a failure too. */
+/* What could not be written is a failure too. A reader that went away knows that it did. */
 int flushed(int code) {
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
-  note(fmt::format("write to standard output: {}", std::strerror(errno)));
+  if (errno != EPIPE) note(fmt::format("write to standard output: {}", std::strerror(errno)));
   return code == kDone ? kFailed : code;
 }
 
@@ -265,7 +266,10 @@ int run_program(int argc, char** argv) {
   try {
     occupy_standard_descriptors();
     return flushed(run(argc, argv));
-  } catch (const std::exception& error) { /* bad_alloc, output that cannot be written */
+  } catch (const std::system_error& error) { /* output that cannot be written */
+    if (error.code().value() != EPIPE) note(error.what());
+    return kFailed;
+  } catch (const std::exception& error) { /* bad_alloc */
     note(error.what());
     return kFailed;
   }

@@ -111,8 +111,7 @@ bool before(const Subsystem* a, const Subsystem* b) {
 
 std::string text_of(const StatColumn& column, std::uint64_t value) {
   if (value == CTN_UNLIMITED) return "max";
-  if (column.kind == Kind::kNanoseconds)
-    return fmt::format("{:.2f}", static_cast<double>(value) / 1e9);
+  if (column.kind == Kind::kNanoseconds) return in_seconds(value);
   return std::to_string(value);
 }
 

@@ -45,6 +45,10 @@ std::string table_text(const Table& table) {
   return out;
 }
 
+std::string in_seconds(std::uint64_t nanoseconds) {
+  return fmt::format("{:.2f}", static_cast<double>(nanoseconds) / 1e9);
+}
+
 std::string csv_cell(std::string text) {
   if (std::none_of(text.begin(), text.end(), [](char c) { return c == ',' || c == '"'; }))
     return text;

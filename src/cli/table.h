@@ -1,6 +1,7 @@
 /* Tables for people and for programs. */
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,9 @@ std::string padded(const std::string& text, std::size_t columns);
 
 using Table =
     std::vector<std::vector<std::string>>; /* lines of cells; the first has the headings */
+
+/* Nanoseconds as people read them, in seconds: "0.26". */
+std::string in_seconds(std::uint64_t nanoseconds);
 
 /* In columns, as print_table does it. */
 std::string table_text(const Table& table);

@@ -53,6 +53,22 @@ TEST_F(KillCommand, ComesLastItself) {
   EXPECT_EQ(other.wait(), 128 + SIGKILL);
 }
 
+TEST_F(KillCommand, RealTimeSignalsHaveNames) {
+  create("default:/a");
+  for (const auto& [name, number] :
+       std::vector<std::pair<std::string, int>>{{"SIGRTMIN", SIGRTMIN},
+                                                {"RTMIN+3", SIGRTMIN + 3},
+                                                {"sigrtmax-1", SIGRTMAX - 1},
+                                                {"RTMAX", SIGRTMAX}}) {
+    Background task = sleeper("default:/a");
+    out({"kill", "-s", name, "default:/a"});
+    EXPECT_EQ(task.wait(), 128 + number) << name;
+  }
+  for (const char* bad : {"RTMIN-1", "RTMAX+1", "RTMIN+", "RTMIN+99", "RTMIN+1x", "RTMIN++1"})
+    fails({"kill", "-s", bad, "default:/a"}, 2,
+          {std::string("no signal '") + bad + "'", "RTMIN+1"});
+}
+
 TEST_F(KillCommand, BadInput) {
   create("default:/a");
   fails({"kill", "default:/"}, 1, {"default:/ is a root", "-r"});

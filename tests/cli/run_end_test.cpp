@@ -159,5 +159,45 @@ TEST_F(RunEnd, NoDescriptorLeaksIntoTheCommand) {
   EXPECT_EQ(out({"run", "sh", "-c", list}), run({"sh", "-c", list}).out);
 }
 
+/* Output that is lost is a failure, whatever the command; but a reader that went away is not told of it. */
+TEST_F(RunEnd, WhatCannotBeWrittenIsAFailure) {
+  create("default:/a");
+  std::array<int, 2> broken = {};
+  ASSERT_EQ(::pipe2(broken.data(), O_CLOEXEC), 0);
+  ::close(broken[0]);
+  for (const std::vector<std::string>& args :
+       std::vector<std::vector<std::string>>{{"subsystems", "--attributes"},
+                                             {"tree"},
+                                             {"stat"},
+                                             {"stat", "--removed"},
+                                             {"stat", "-i", "0.1", "-n", "3"},
+                                             {"--json", "stat"},
+                                             {"stat", "--format", "csv"},
+                                             {"stat", "--format", "openmetrics"},
+                                             {"get", "default:/a"},
+                                             {"hierarchy", "list"},
+                                             {"where", "1"},
+                                             {"--help"}}) {
+    const std::string command = line_of(args).replace(0, 6, ctnbpf_path());
+    for (const char* lost : {" >/dev/full", " >&-"}) {
+      Output said = shell(command + lost);
+      EXPECT_EQ(said.code, 1) << command << lost << "\n" << said.err;
+      expect_message(said.err, {});
+    }
+    std::vector<std::string> argv{ctnbpf_path()};
+    argv.insert(argv.end(), args.begin(), args.end());
+    for (const auto& [handler, code] : {std::pair{SIG_IGN, 1}, std::pair{SIG_DFL, 128 + SIGPIPE}}) {
+      Piped unread(argv, [&, handler = handler] {
+        ::dup2(1, 2);
+        ::dup2(broken[1], 1);
+        ::signal(SIGPIPE, handler);
+      });
+      EXPECT_EQ(unread.line(), "") << command;
+      EXPECT_EQ(unread.wait(), code) << command;
+    }
+  }
+  ::close(broken[1]);
+}
+
 }  // namespace
 }  // namespace ctnbpf::test
