@@ -75,11 +75,22 @@ struct {
   __uint(max_entries, 512 * 1024);
 } forks SEC(".maps");
 
+/* Counted before the child's place is looked at, told after that: so who finds a forker in the target, and then
+ * waits for all that was counted to be told, has heard of each of its children outside. A child of a process
+ * that is to be moved is to be moved too. */
 static __noinline int tell_fork(struct task_struct *child) {
   struct ctn_fork out = {.parent = bpf_get_current_pid_tgid() >> 32,
                          .child = BPF_CORE_READ(child, tgid)};
-  if (out.parent == out.child) return 0; /* a thread */
-  __sync_fetch_and_add(&core.forks_told, 1);
+  struct ctn_task *record = task_find(child);
+  __u32 slot = record ? record->slot[move_request.hierarchy & (CTN_MAX_HIER - 1)] : 0;
+  if (slot == move_request.slot || (!slot && move_request.slot < CTN_MAX_HIER)) {
+    /* Nobody takes it out again while the writer lock is held. */
+    __sync_fetch_and_add(&core.forks_inside, 1);
+    return 0;
+  }
+  __u8 yes = 1;
+  if (bpf_map_lookup_elem(&move_pids, &out.parent))
+    bpf_map_update_elem(&move_pids, &out.child, &yes, BPF_ANY); /* fails: it is told of all the same */
   if (bpf_ringbuf_output(&forks, &out, sizeof(out), 0)) __sync_fetch_and_add(&core.forks_untold, 1);
   return 0;
 }
@@ -110,10 +121,13 @@ static __noinline int put_right(struct task_struct *child, struct ctn_task *mine
 }
 
 static __always_inline int on_newtask(struct task_struct *child) {
-  if (core.tree_watch) tell_fork(child);
+  bool told = core.tree_watch && /* not of a thread */
+              BPF_CORE_READ(child, tgid) != bpf_get_current_pid_tgid() >> 32;
+  if (told) __sync_fetch_and_add(&core.forks_told, 1);
   struct ctn_task *mine = task_find(bpf_get_current_task_btf());
-  if (!gate_can_skip && (!mine || mine->moves_seen == *(volatile __u32 *)&moves)) return 0;
-  return put_right(child, mine);
+  if (gate_can_skip || (mine && mine->moves_seen != *(volatile __u32 *)&moves))
+    put_right(child, mine);
+  return told ? tell_fork(child) : 0;
 }
 
 /* The child is in the task list and cannot run yet. It has to be where its forker is now:

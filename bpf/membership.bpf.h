@@ -15,6 +15,16 @@
  * last (see t_newtask). */
 __u32 moves SEC(".data.moves") = 0;
 
+/* What the mover is to do, and the processes where they are several. */
+struct ctn_move_request move_request SEC(".data.move");
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, 1); /* set at load */
+  __type(key, __u32);
+  __type(value, __u8);
+} move_pids SEC(".maps");
+
 /* Those whose subsystems have not been told yet. */
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
@@ -196,9 +206,15 @@ static __always_inline enum ctn_move_result move(struct task_struct *task, __u32
   *from = h;
   h &= CTN_MAX_HIER - 1;
   if (task->flags & PF_EXITING) return CTN_MOVE_EXITING;
-  /* Not yet woken: the forking CPU may still be making its record. */
-  if (task->__state & TASK_NEW) return CTN_MOVE_NEW;
   __u32 next = target >= CTN_MAX_HIER ? target : 0;
+  /* Not yet woken: the forking CPU may still be making its record. If that says the target, the forker was there
+   * and is, as nobody else moves it: the child is there to stay, and need not be waited for. */
+  if (task->__state & TASK_NEW) {
+    struct ctn_task *born = next ? task_find(task) : NULL;
+    if (!born || *(volatile __u32 *)&born->slot[h] != next) return CTN_MOVE_NEW;
+    *from = next;
+    return CTN_MOVE_SAME;
+  }
   /* Before anything of the task changes: a fork of it that is under way looks again (t_newtask). */
   __sync_fetch_and_add(&moves, 1);
   struct ctn_task *record = task_find(task);

@@ -1,8 +1,6 @@
 /* Iterators over tasks: one prints membership, one moves tasks. Run by the control plane. */
 #include "membership.bpf.h"
 
-struct ctn_move_request move_request SEC(".data.move");
-
 SEC("iter/task")
 int i_walk(struct bpf_iter__task *ctx) {
   struct task_struct *task = ctx->task;
@@ -55,15 +53,6 @@ int i_mark(struct bpf_iter__task *ctx) {
   if (record) record->seen = core.walk_mark;
   return 0;
 }
-
-/* The processes to move, where they are several. */
-struct {
-  __uint(type, BPF_MAP_TYPE_HASH);
-  __uint(map_flags, BPF_F_NO_PREALLOC);
-  __uint(max_entries, 1); /* set at load */
-  __type(key, __u32);
-  __type(value, __u8);
-} move_pids SEC(".maps");
 
 /* When the output buffer is full the kernel shows the same task once more: the second time it is
  * CTN_MOVE_SAME, so the reader counts what it asked for, not what is reported as moved. */

@@ -19,6 +19,8 @@
 #include <csignal>
 #include <filesystem>
 #include <map>
+#include <utility>
+#include <vector>
 
 #include "ctnbpf/events.h"
 #include "ctnbpf/fsck.h"
@@ -126,21 +128,30 @@ class Agentd {
   /* Did the last sweep meet something that may pass by itself? */
   bool unsure() const { return unsure_; }
 
-  /* Deals with everything that is to be done now. */
+  /* Deals with everything that is to be done now, and says so when the writer lock is released: whoever reads
+   * that may be slow. */
   Result<void> sweep() {
+    Result<void> done = sweep_locked();
+    for (const std::string& line : std::exchange(said_, {})) log_(line);
+    return done;
+  }
+
+ private:
+  void say(const std::string& line) { said_.push_back(line); }
+
+  Result<void> sweep_locked() {
     CTN_ASSIGN(Writer writer, Writer::open(pins_));
     log_troubles(writer);
     for (Slot slot = CTN_MAX_HIER; slot < writer.core().high_slot; slot++) announce(writer, slot);
     for (const std::string& removed : sweep_transient(writer))
-      log_(fmt::format("removed {}, left behind by a `run` that died", removed));
+      say(fmt::format("removed {}, left behind by a `run` that died", removed));
     if (std::uint32_t freed = tree::sweep_lingering(writer); freed != 0)
-      log_(fmt::format("freed {} removed container{}", freed, freed == 1 ? "" : "s"));
+      say(fmt::format("freed {} removed container{}", freed, freed == 1 ? "" : "s"));
     for (Slot slot = CTN_MAX_HIER; slot < writer.core().high_slot; slot++)
       watch_owner(writer, slot);
     return {};
   }
 
- private:
   /* What is gone a moment later, such as a CPU on its way, is no trouble: told when it is met twice in a
    * row, and once. */
   void log_troubles(const Writer& writer) {
@@ -149,7 +160,7 @@ class Agentd {
     for (const Error& trouble : writer.troubles()) {
       auto before = troubles_.find(trouble.what);
       bool again = before != troubles_.end();
-      if (again && !before->second) log_(fmt::format("warning: {}", trouble.what));
+      if (again && !before->second) say(fmt::format("warning: {}", trouble.what));
       now[trouble.what] = again;
       unsure_ = unsure_ || !again;
     }
@@ -174,9 +185,9 @@ class Agentd {
     std::string path = tree::path_of(writer, slot);
     while (notify && !agent.empty() && announced != releases) {
       std::string error = start_agent(agent, path);
-      log_(error.empty() ? fmt::format("{} released: started {}", printable(path), printable(agent))
-                         : fmt::format("{} released: cannot start {}: {}", printable(path),
-                                       printable(agent), error));
+      say(error.empty() ? fmt::format("{} released: started {}", printable(path), printable(agent))
+                        : fmt::format("{} released: cannot start {}: {}", printable(path),
+                                      printable(agent), error));
       store(announced, announced + 1);
     }
     store(announced, releases);
@@ -199,6 +210,7 @@ class Agentd {
   const Pins& pins_;
   int stop_fd_;
   const std::function<void(const std::string&)>& log_;
+  std::vector<std::string> said_; /* under the lock, and not yet to log_ */
   UniqueFd wake_;
   UniqueFd taken_down_;
   UniqueFd hotplug_;                     /* the kernel's tidings of devices */

@@ -3,8 +3,10 @@
  * Who is a descendant is known from two sources: the parents a walk over all tasks shows, and the
  * forks that newtask tells of while tree_watch is set. A child born before is found by the walk; one
  * born after is told, so it is known even if its parent ends before the walk comes to it and init
- * adopts it. Descendants once known stay known. Passes go on until one moves nobody and nobody was told
- * of by its end: then every descendant that could still fork was in the target during that pass. */
+ * adopts it. Descendants once known stay known. Who is born in the target is there to stay and is not told of; a
+ * child of one that is to be moved is to be moved itself from its birth on (t_newtask). Passes go on until one
+ * moves nobody and nobody was told of by its end: then every descendant that could still fork was in the target
+ * during that pass. So it ends however many are forked in there meanwhile. */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
@@ -16,6 +18,7 @@
 #include "ctnbpf/membership.h"
 #include "ctnbpf/tree.h"
 #include "grace.h"
+#include "urgent.h"
 #include "walk.h"
 
 namespace ctnbpf {
@@ -48,19 +51,19 @@ class Lineage {
     wait_for_programs();
     ring_buffer__consume(made->ring_.get());
     made->children_.clear();
-    made->heard_ = load(writer.core().forks_told) - load(writer.core().forks_untold);
+    made->heard_ = load(writer.core().forks_told) - made->not_to_hear();
     store(writer.core().tree_watch, 1U);
     wait_for_programs(); /* now every fork sees it */
     return made;
   }
   ~Lineage() { store(writer_.core().tree_watch, 0U); }
 
-  /* Hears of every fork that was told before the call. The ring ends at a record that another CPU is
-   * still writing, so it may take several goes. */
+  /* Hears of every fork that was counted before the call. The ring ends at a record that another CPU is
+   * still writing, and a fork is counted a little before it is told of, so it may take several goes. */
   void listen() {
     std::uint64_t told = load(writer_.core().forks_told);
-    do ring_buffer__consume(ring_.get());
-    while (heard_ + load(writer_.core().forks_untold) < told);
+    ring_buffer__consume(ring_.get());
+    while (heard_ + not_to_hear() < told) ring_buffer__poll(ring_.get(), 1 /* ms */);
   }
   void look(const std::vector<ctn_walk_task>& tasks) {
     for (const ctn_walk_task& task : tasks) add(task.ppid, task.tgid);
@@ -79,6 +82,9 @@ class Lineage {
 
  private:
   explicit Lineage(Writer& writer) : writer_(writer) {}
+  std::uint64_t not_to_hear() const {
+    return load(writer_.core().forks_untold) + load(writer_.core().forks_inside);
+  }
   void add(Pid parent, Pid child) { children_[parent].insert(child); }
 
   Writer& writer_;
@@ -87,15 +93,14 @@ class Lineage {
   std::uint64_t heard_ = 0; /* forks, of those that core.forks_told counts */
 };
 
-/* The map `move_pids`; empty again at the end. */
+/* The map `move_pids`; empty again at the end, but for children of a fork that is under way then. Each attach
+ * begins with an empty one. */
 class ChosenPids {
  public:
-  explicit ChosenPids(UniqueFd map) : map_(std::move(map)) {}
+  explicit ChosenPids(UniqueFd map) : map_(std::move(map)) { clear(); }
   ChosenPids(const ChosenPids&) = delete;
   ChosenPids& operator=(const ChosenPids&) = delete;
-  ~ChosenPids() {
-    for (Pid pid : in_) bpf_map_delete_elem(map_.get(), &pid);
-  }
+  ~ChosenPids() { clear(); }
 
   Result<void> become(const std::set<Pid>& wanted) {
     for (Pid pid : wanted) {
@@ -109,16 +114,16 @@ class ChosenPids {
   }
 
  private:
+  /* Also what an earlier, killed one left. */
+  void clear() {
+    Pid key = 0;
+    while (bpf_map_get_next_key(map_.get(), nullptr, &key) == 0)
+      if (bpf_map_delete_elem(map_.get(), &key) != 0) return;
+  }
+
   UniqueFd map_;
   std::set<Pid> in_;
 };
-
-/* What an earlier, killed one left. */
-void clear(int map) {
-  Pid key = 0;
-  while (bpf_map_get_next_key(map, nullptr, &key) == 0)
-    if (bpf_map_delete_elem(map, &key) != 0) return;
-}
 
 /* `pid` and its descendants as one walk shows them. */
 Result<std::set<Pid>> family_of(const Pins& pins, Pid pid) {
@@ -144,15 +149,24 @@ Result<AttachResult> attach_tree(Writer& writer, Slot slot, pid_t pid, Limits li
                          [&](const ctn_walk_task& task) { return family.contains(task.tgid); }));
   CTN_TRY(begin_move(writer, slot, 0, true));
   CTN_ASSIGN(UniqueFd map, writer.pins().open_map("move_pids"));
-  clear(map.get());
   ChosenPids chosen(std::move(map));
   std::uint64_t untold = load(writer.core().forks_untold);
   CTN_ASSIGN(auto lineage, Lineage::watch(writer));
 
+  auto perhaps_missed = [&](std::uint64_t there) {
+    return Error{
+        EAGAIN,
+        fmt::format("{} tasks of {} and its descendants are in {}; but this machine forked so "
+                    "much that some may have been missed: attach it again",
+                    there, pid, printable(tree::address_of(writer, slot)))};
+  };
+  constexpr int kMostPasses =
+      64; /* where forks go unseen, each pass may meet new ones: the lock is held */
   std::set<Pid> known{static_cast<Pid>(pid)};
   Origins origins;
   bool any = false;
-  for (;;) {
+  Urgent urgent;
+  for (int passes = 1;; passes++) {
     CTN_ASSIGN(auto tasks, walk_tasks(writer.pins()));
     lineage->listen();
     lineage->look(tasks);
@@ -165,20 +179,15 @@ Result<AttachResult> attach_tree(Writer& writer, Slot slot, pid_t pid, Limits li
     }
     any = any || pass.there != 0;
     if (!any && pass.newborn == 0) return no_such_task(writer.pins(), pid, false);
-    if (pass.moved != 0 || pass.newborn != 0) continue;
     /* One that was outside may have forked after we listened and ended before the pass came to it. */
     lineage->listen();
     std::size_t heard_of = known.size();
     lineage->close(known);
-    if (known.size() != heard_of) continue;
+    bool done = pass.moved == 0 && pass.newborn == 0 && known.size() == heard_of;
+    if (!done && passes < kMostPasses) continue;
     CTN_TRY(tell_subsystems(writer, slot, origins));
-    if (load(writer.core().forks_untold) != untold)
-      return Error{
-          EAGAIN,
-          fmt::format("{} tasks of {} and its descendants are in {}; but this machine forked so "
-                      "much that some may have been missed: attach it again",
-                      pass.there, pid, printable(tree::address_of(writer, slot)))};
-    return AttachResult{pass.there};
+    if (!done || load(writer.core().forks_untold) != untold) return perhaps_missed(pass.there);
+    return AttachResult{pass.there, passes};
   }
 }
 

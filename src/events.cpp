@@ -90,10 +90,21 @@ struct EventReader::Impl {
   Mapping log;
   Bell bell;
   std::uint64_t position = 0;
+  std::uint64_t end = 0; /* of the log when this was opened */
   std::uint64_t lost = 0;
+  std::uint64_t untold = 0; /* of core.refusals_untold, those that were counted as lost */
   /* The position whose record was not there when it was first looked at, and when that was. */
   std::uint64_t waits_for = ~0ULL;
   Clock::time_point since = {};
+
+  std::optional<ctn_event> read(std::uint64_t at) const {
+    const ctn_event& record = log.as<ctn_event>()[at % CTN_EVENT_LOG];
+    std::uint64_t before = load(record.number);
+    ctn_event copy = record;
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    if (before == at + 1 && load(record.number) == at + 1) return copy;
+    return std::nullopt;
+  }
 
   /* How much longer the record at the present position is waited for. */
   Clock::duration patience_left() {
@@ -115,10 +126,13 @@ Result<EventReader> EventReader::open(const Pins& pins, From from) {
   CTN_ASSIGN(Bell bell, Bell::open(pins));
   auto impl = std::make_unique<Impl>(Impl{std::move(state), std::move(log), std::move(bell)});
   std::uint64_t head = load(impl->state.core().event_head);
-  if (from == From::kNow)
+  impl->end = head;
+  if (from == From::kNow) {
     impl->position = head;
-  else
+    impl->untold = load(impl->state.core().refusals_untold);
+  } else {
     impl->position = impl->lost = head > CTN_EVENT_LOG ? head - CTN_EVENT_LOG : 0;
+  }
   return EventReader(std::move(impl));
 }
 
@@ -130,15 +144,12 @@ std::optional<ctn_event> EventReader::next() {
       impl_->lost += head - CTN_EVENT_LOG - impl_->position;
       impl_->position = head - CTN_EVENT_LOG;
     }
-    const ctn_event& record = impl_->log.as<ctn_event>()[impl_->position % CTN_EVENT_LOG];
     std::uint64_t wanted = impl_->position + 1;
-    std::uint64_t before = load(record.number);
-    ctn_event copy = record;
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    if (before == wanted && load(record.number) == wanted) {
+    if (auto copy = impl_->read(impl_->position)) {
       impl_->position++;
       return copy;
     }
+    std::uint64_t before = load(impl_->log.as<ctn_event>()[impl_->position % CTN_EVENT_LOG].number);
     /* Its writer has only a few instructions to go and rings the bell then, but its CPU may be held up, if
      * it is a virtual one for long. A writer that was overtaken by the whole log leaves an older number. */
     if (before <= wanted && impl_->patience_left() > Clock::duration::zero()) return std::nullopt;
@@ -149,7 +160,18 @@ std::optional<ctn_event> EventReader::next() {
 
 bool EventReader::held() const { return impl_->waits_for == impl_->position; }
 
-std::uint64_t EventReader::take_lost() { return std::exchange(impl_->lost, 0); }
+bool EventReader::caught_up() const { return impl_->position >= impl_->end; }
+
+std::optional<ctn_event> EventReader::again(const ctn_event& event) {
+  auto now = impl_->read(event.number - 1);
+  if (!now) impl_->lost++;
+  return now;
+}
+
+std::uint64_t EventReader::take_lost() {
+  std::uint64_t untold = load(impl_->state.core().refusals_untold);
+  return std::exchange(impl_->lost, 0) + untold - std::exchange(impl_->untold, untold);
+}
 
 void EventReader::wait(int timeout_ms, int fd) {
   if (held()) {

@@ -7,6 +7,7 @@
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
 #include "mapping.h"
+#include "urgent.h"
 #include "walk.h"
 
 namespace ctnbpf {
@@ -187,7 +188,8 @@ Result<AttachResult> attach(Writer& writer, Slot slot, pid_t pid, bool one_threa
    * target, or follows it there if the move came in the middle of the fork (bpf/membership.bpf.h), so
    * the passes end as soon as all threads are there. */
   Origins origins;
-  for (;;) {
+  Urgent urgent;
+  for (int passes = 1;; passes++) {
     auto pass = move_pass(writer.pins(), one_thread ? pid : 0, origins);
     if (!pass)
       return pass.error().code == ESRCH ? no_such_task(writer.pins(), pid, one_thread)
@@ -199,7 +201,7 @@ Result<AttachResult> attach(Writer& writer, Slot slot, pid_t pid, bool one_threa
     if (pass->there == 0 && pass->newborn == 0) return no_such_task(writer.pins(), pid, one_thread);
     if (pass->moved != 0 || pass->newborn != 0) continue;
     CTN_TRY(tell_subsystems(writer, slot, origins));
-    return AttachResult{pass->there};
+    return AttachResult{pass->there, passes};
   }
 }
 

@@ -89,6 +89,11 @@ Result<void*> State::map_array(std::string_view map, std::uint32_t value_size,
 
 struct Writer::Lock {
   UniqueFd fd;
+  std::function<void()> then;
+  ~Lock() {
+    fd.reset();
+    if (then) then();
+  }
 };
 
 Writer::Writer() = default;
@@ -97,6 +102,8 @@ Writer::Writer(Writer&&) noexcept = default;
 Writer::~Writer() {
   if (lock_ && core_ != nullptr) store(core_->dirty, 0U);
 }
+
+void Writer::when_released(std::function<void()> then) { lock_->then = std::move(then); }
 
 Result<Writer> Writer::open(const Pins& pins, Slots slots) {
   CTN_ASSIGN(UniqueFd lock, take_writer_lock());
@@ -115,7 +122,8 @@ Result<Writer> Writer::open(const Pins& pins, UniqueFd lock, Slots slots) {
     if (subsystem->refresh != nullptr && writer.core().bound[subsystem->id] != 0)
       if (auto done = subsystem->refresh(writer, interrupted); !done)
         writer.troubles_.push_back(done.error());
-  writer.lock_ = std::make_unique<Lock>(Lock{std::move(lock)});
+  writer.lock_ = std::make_unique<Lock>();
+  writer.lock_->fd = std::move(lock);
   return writer;
 }
 

@@ -49,10 +49,11 @@ enum ctn_flag {
   CTN_TRANSIENT = 1 << 1, /* made by `run`; removed when the run and its tasks are gone */
   CTN_KILLING = 1 << 2,   /* `kill` is at work: forks of its tasks are refused */
   CTN_UNMADE = 1 << 3,    /* removed by the command that made it: leaves no tombstone */
+  CTN_WATCHED = 1 << 4,   /* `kill` waits: the next time its last task goes is told, once */
 };
 
 /* One per slot, a cache line each. The writer lock guards every field but `population` and `refs`,
- * which BPF programs change with atomics. */
+ * which BPF programs change with atomics; so they take CTN_WATCHED off. */
 struct ctn_node {
   /* Low half: task records that name this slot, from fork until the task_struct is freed.
    * High half: those of them that have not exited. One atomic changes both. */
@@ -193,6 +194,9 @@ struct ctn_core {
   __u32 walk_mark;    /* of the last walk of i_mark: 1 to 0xffff, round and round */
   __u32 caveats_told; /* by subsystem, as bits: whose limits can be run over, and the user knows */
   __u32 keep_hooks;   /* hooks stay attached until `down` once they are: for tests */
+  /* written by programs, seldom */
+  __u64 forks_inside; /* of forks_told: children born in the target, which nobody has to hear of */
+  __u64 refusals_untold; /* refusals that are in no record of the log: see struct ctn_refusals */
 };
 
 /* --- tasks ----------------------------------------------------------------------------------- */
@@ -265,7 +269,10 @@ enum ctn_event_kind {
   CTN_EVENT_STRAYED,          /* CTN_MISS_STRAYED: a sweep of agentd puts it right */
 };
 
-/* Number n (from 0) is in record n % CTN_EVENT_LOG until n + CTN_EVENT_LOG replaces it. */
+/* Number n (from 0) is in record n % CTN_EVENT_LOG until n + CTN_EVENT_LOG replaces it. Refusals of one kind, of
+ * tasks of one container by one ancestor, are one record for CTN_REFUSALS_NS from the first one on, which the
+ * task is of; `count` and `last_ns` grow until then. Every other event is a record of its own. */
+#define CTN_REFUSALS_NS 1000000000ULL
 struct ctn_event {
   __u64 number;  /* n + 1; stored last, 0 while it is being written */
   __u64 time_ns; /* CLOCK_BOOTTIME */
@@ -278,6 +285,24 @@ struct ctn_event {
   __u32 tid;
   __u32 uid;
   char comm[16];
+  __u64 count;   /* 1 or more */
+  __u64 last_ns; /* CLOCK_BOOTTIME: of the last one counted; time_ns is of the first */
+};
+
+#define ctn_is_refusal(kind) ((kind) >= CTN_EVENT_FORK_REFUSED && (kind) <= CTN_EVENT_FILE_REFUSED)
+
+/* Where equal refusals of the present second are counted. Found by the hash of `key`, in one of the ways of a
+ * set. While it is open (before `until`), `number` says which record of the log it is. */
+struct ctn_refusals {
+  __u64 key;    /* ctn_refusals_key(); 0: never used */
+  __u64 until;  /* CLOCK_BOOTTIME; who sets it has to make the record */
+  __u64 number; /* of the record, + 1; 0: not made yet */
+  __u64 early;  /* refusals that found it so, and that whoever sees the number adds to the record */
+};
+#define CTN_REFUSALS_WAYS 4
+#define CTN_REFUSALS_SETS 512
+struct ctn_refusals_set {
+  struct ctn_refusals way[CTN_REFUSALS_WAYS];
 };
 
 /* --- what the iterators print ------------------------------------------------------------------ */
@@ -347,7 +372,7 @@ CTN_ASSERT(sizeof(struct ctn_key) == 16, "four keys are one cache line");
 CTN_ASSERT(sizeof(struct ctn_tomb) == 2048, "no room lost");
 CTN_ASSERT(sizeof(struct ctn_task) == 64, "a task record is one cache line");
 CTN_ASSERT(sizeof(struct ctn_info) == 288, "layout");
-CTN_ASSERT(sizeof(struct ctn_event) == 64, "an event is one cache line");
+CTN_ASSERT(sizeof(struct ctn_event) == 80, "layout");
 CTN_ASSERT(sizeof(struct ctn_walk_task) == 84, "layout");
 
 #endif

@@ -27,11 +27,16 @@ class EventReader {
 
   /* The next event; none when there is no newer one yet, or it is still being written (held()). */
   std::optional<ctn_event> next();
+  /* Has next() come to where the log ended when this was opened? */
+  bool caught_up() const;
+  /* The same record as it is now: refusals may have been counted in it since. None if it was replaced, which
+   * counts as one lost. */
+  std::optional<ctn_event> again(const ctn_event& event);
   /* Did next() find one that is being written? Its writer may have been interrupted; wait() waits for it.
    * One that is not there within 2 s counts as lost. */
   bool held() const;
-  /* How many events were replaced before next() came to them, or are not there, since this was last
-   * asked. */
+  /* How many events were replaced before next() came to them, or are not there, or were refusals that found no
+   * room (core.refusals_untold), since this was last asked. */
   std::uint64_t take_lost();
 
   /* Waits until next() may have something, `fd` (-1: none) can be read, a signal is delivered, or

@@ -20,6 +20,7 @@ bool has_exited(const ctn_walk_task& task);
 
 struct AttachResult {
   std::uint64_t tasks = 0; /* tasks that are in the target now */
+  int passes = 0;          /* how often all tasks of the machine were looked at */
 };
 
 /* With kWithin an attach that would exceed a limit as things are when it begins is refused: EAGAIN,

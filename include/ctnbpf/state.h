@@ -5,6 +5,7 @@
  * `generation` where that matters. Writer adds the writer lock and the right to change. */
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -101,6 +102,10 @@ class Writer : public State {
   /* What a subsystem could not bring in line with the machine when this was opened; the next one tries
    * again. */
   const std::vector<Error>& troubles() const { return troubles_; }
+
+  /* Has `then` be called once the lock is released, at the end of this Writer: for what may block for as
+   * long as somebody else likes, such as printing. */
+  void when_released(std::function<void()> then);
 
   /* Has the command at work been allowed to move tasks out of what a service manager made for them? */
   bool may_move() const { return may_move_; }

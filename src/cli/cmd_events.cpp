@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <ctime>
+#include <deque>
 #include <nlohmann/json.hpp>
 
 #include "context.h"
@@ -60,12 +61,21 @@ void print_lost(const Context& context, std::uint64_t lost) {
     fmt::print("({} events lost: the last {} are kept)\n", lost, CTN_EVENT_LOG);
 }
 
-void print_event(const Context& context, const State& state, const ctn_event& event) {
-  timespec wall = wall_time(event.time_ns);
+std::string clock_time(const timespec& time) {
+  return fmt::format("{:%H:%M:%S}.{:03}", fmt::localtime(time.tv_sec), time.tv_nsec / 1'000'000);
+}
+
+/* `told`: so many of the refusals it stands for were printed before. */
+void print_event(const Context& context, const State& state, const ctn_event& event,
+                 std::uint64_t told = 0) {
+  timespec first = wall_time(event.time_ns);
+  timespec last = wall_time(event.last_ns);
+  const timespec& wall = told == 0 ? first : last;
+  std::uint64_t count = event.count - told;
   Named container = container_then(state, event.slot, event.generation);
   Named by = container_then(state, event.by_slot, event.by_generation);
   std::string comm(event.comm, ::strnlen(event.comm, sizeof(event.comm)));
-  bool refusal = event.kind <= CTN_EVENT_FILE_REFUSED;
+  bool refusal = ctn_is_refusal(event.kind);
   if (context.json) {
     nlohmann::ordered_json one;
     one["event"] = event_name(event.kind);
@@ -76,15 +86,58 @@ void print_event(const Context& context, const State& state, const ctn_event& ev
     one["tid"] = event.tid;
     one["uid"] = event.uid;
     one["comm"] = portable(comm);
+    one["count"] = count;
+    one["first_time_ns"] = ns_of(first);
+    one["last_time_ns"] = ns_of(last);
     fmt::print("{}\n", json_text(one, -1));
     return;
   }
   std::string line =
-      fmt::format("{:%H:%M:%S}.{:03} {:<13} {}", fmt::localtime(wall.tv_sec),
-                  wall.tv_nsec / 1'000'000, event_name(event.kind), container.text());
+      fmt::format("{} {:<13} {}", clock_time(wall), event_name(event.kind), container.text());
   if (refusal && event.by_slot != event.slot) line += fmt::format(" by {}", by.text());
-  fmt::print("{}  pid {} ({}) uid {}\n", line, event.pid, printable(comm), event.uid);
+  line += fmt::format("  pid {} ({}) uid {}", event.pid, printable(comm), event.uid);
+  if (told != 0)
+    line += fmt::format("  {} more since {}", count, clock_time(first));
+  else if (count > 1)
+    line += fmt::format("  {} times until {}", count, clock_time(last));
+  fmt::print("{}\n", line);
 }
+
+std::uint64_t boot_time() {
+  timespec now = {};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  return ns_of(now);
+}
+
+/* With -f a refusal is printed when it comes; those like it that are counted in the same record meanwhile are
+ * printed when its second is over. */
+class Rest {
+ public:
+  void printed(const ctn_event& event) {
+    if (ctn_is_refusal(event.kind) && boot_time() < closed_at(event)) open_.push_back(event);
+  }
+  template <typename Print>
+  void print(EventReader& reader, const Print& print) {
+    for (; !open_.empty() && boot_time() >= closed_at(open_.front()); open_.pop_front())
+      if (auto now = reader.again(open_.front()); now && now->count > open_.front().count)
+        print(*now, open_.front().count);
+  }
+  /* Until the next is to be printed; -1: there is none. */
+  int wait_ms() const {
+    if (open_.empty()) return -1;
+    std::uint64_t now = boot_time();
+    std::uint64_t at = closed_at(open_.front());
+    return at <= now ? 0 : static_cast<int>((at - now) / 1'000'000 + 1);
+  }
+
+ private:
+  /* A program that was about to count may be late. */
+  static std::uint64_t closed_at(const ctn_event& event) {
+    constexpr std::uint64_t kLate = 100'000'000;
+    return event.time_ns + CTN_REFUSALS_NS + kLate;
+  }
+  std::deque<ctn_event> open_; /* as printed */
+};
 
 /* A reader's view ends at the slots that were in use when it was opened. */
 Result<void> refresh(const Context& context, State& state, const ctn_event& event) {
@@ -99,17 +152,25 @@ Result<void> events(const Context& context, bool follow, bool since_start) {
       EventReader reader,
       EventReader::open(context.pins(), follow && !since_start ? EventReader::From::kNow
                                                                : EventReader::From::kOldest));
+  Rest rest;
   for (;;) {
-    while (auto event = reader.next()) {
+    while (follow || !reader.caught_up()) {
+      auto event = reader.next();
+      if (!event) break;
       print_lost(context, reader.take_lost());
       if (event->kind == CTN_EVENT_EMPTIED) continue; /* between the kernel side and `kill` */
       CTN_TRY(refresh(context, state, *event));
       print_event(context, state, *event);
+      rest.printed(*event);
     }
+    if (follow)
+      rest.print(reader, [&](const ctn_event& event, std::uint64_t told) {
+        print_event(context, state, event, told);
+      });
     print_lost(context, reader.take_lost());
-    if (!follow && !reader.held()) return {};
+    if (!follow && (reader.caught_up() || !reader.held())) return {};
     if (std::fflush(stdout) != 0) return system_error("write to standard output");
-    reader.wait(-1);
+    reader.wait(rest.wait_ms());
   }
 }
 
@@ -125,8 +186,10 @@ void add_events(CLI::App& app, Context& context) {
   app.add_flag("--since-start", options->since_start, "with -f: first those that are still known");
   app.footer(
       "Refused forks and opens, containers that became empty (released; with notify_on_release)\n"
-      "and removed ones that nothing holds any more (gone). The last 4096 are known. With --json\n"
-      "one object a line.");
+      "and removed ones that nothing holds any more (gone). The last 4096 are known. Refusals of one\n"
+      "container by one other are one event a second, with their count; with -f the first is shown at\n"
+      "once, the others when the second is over. With --json one object a line. Without -f it ends\n"
+      "with what there was when it began.");
   app.callback([&context, options] {
     if (auto done = events(context, options->follow, options->since_start); !done)
       context.exit_code = fail(context, done.error());

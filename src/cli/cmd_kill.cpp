@@ -5,6 +5,7 @@
 
 #include <charconv>
 #include <cstdio>
+#include <utility>
 #include <nlohmann/json.hpp>
 
 #include "context.h"
@@ -15,7 +16,7 @@
 namespace ctnbpf::cli {
 namespace {
 
-constexpr double kKillTimeout = 10; /* seconds, of SIGKILL */
+constexpr double kKillTimeout = 10; /* seconds without one that ends, of SIGKILL */
 
 struct Options {
   std::string address;
@@ -66,20 +67,27 @@ Result<int> parse_signal(const std::string& text) {
 
 /* Also whether this very process is to get the signal, after the writer lock is gone. */
 Result<bool> kill_container(const Context& context, const Options& options, int signal) {
-  double timeout = options.timeout >= 0 ? options.timeout : signal == SIGKILL ? kKillTimeout : 0;
-  CTN_ASSIGN(Writer writer, open_writer(context, BringUp::kNo, Writer::Slots::kUsed));
-  CTN_ASSIGN(Slot slot, tree::find(writer, options.address));
+  bool given = options.timeout >= 0;
+  double timeout = given ? options.timeout : signal == SIGKILL ? kKillTimeout : 0;
+  Patience patience{std::chrono::milliseconds(static_cast<int>(timeout * 1000)),
+                    given || signal != SIGKILL};
+  bool first = true; /* warnings are printed once */
+  auto open = [&] {
+    if (std::exchange(first, false))
+      return open_writer(context, BringUp::kNo, Writer::Slots::kUsed);
+    return Writer::open(context.pins(), Writer::Slots::kUsed);
+  };
   CTN_ASSIGN(KillResult done,
-             kill_tasks(writer, slot, signal, options.recursive, static_cast<int>(timeout * 1000)));
+             kill_tasks(open, options.address, signal, options.recursive, patience));
   if (context.json)
     print_json({{"signalled", done.signalled}, {"left", done.left}, {"self", done.self}});
   bool waited = signal == SIGKILL || timeout > 0;
   if (waited && done.left != 0)
     return Error{ETIMEDOUT,
-                 fmt::format("{} still has {} task{} {:g} s after the signal: see `ctnbpf ps {}{}`",
-                             printable(tree::address_of(writer, slot)), done.left,
-                             done.left == 1 ? "" : "s", timeout, options.recursive ? "-r " : "",
-                             printable(tree::address_of(writer, slot)))};
+                 fmt::format("{} still has {} task{} {:g} s after {}: see `ctnbpf ps {}{}`",
+                             printable(done.container), done.left, done.left == 1 ? "" : "s",
+                             timeout, patience.total ? "the signal" : "the last one ended",
+                             options.recursive ? "-r " : "", printable(options.address))};
   return done.self;
 }
 
@@ -91,8 +99,10 @@ void add_kill(CLI::App& app, Context& context) {
   app.add_option("-s,--signal", options->signal, "signal, by name (TERM, RTMIN+1) or number (KILL)")
       ->type_name("SIG");
   app.add_flag("-r,--recursive", options->recursive, "with all containers below");
-  app.add_option("--timeout", options->timeout,
-                 "how long to wait for the tasks to end (KILL: 10 s; others: not at all)")
+  app.add_option(
+         "--timeout", options->timeout,
+         "how long to wait for the tasks to end, in all (KILL: 10 s from the last one that\n"
+         "ended; others: not at all)")
       ->type_name("SEC")
       ->check(seconds_between(0, 86400));
   app.footer(

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "ctnbpf/address.h"
 #include "ctnbpf/levels.h"
@@ -24,19 +25,48 @@ nlohmann::ordered_json to_json(const Error& error) {
   return {{"code", errno_name(error.code)}, {"message", error.what}};
 }
 
+/* What is said while this process has the writer lock waits until it is released: whoever should read it may
+ * not, and a full pipe must not hold up other commands. */
+class Outbox {
+ public:
+  void hold() { holders_++; }
+  void release() {
+    if (--holders_ != 0) return;
+    for (const auto& [stream, text] : std::exchange(kept_, {})) write(stream, text);
+  }
+  void say(std::FILE* stream, std::string text) {
+    if (holders_ == 0)
+      write(stream, text);
+    else
+      kept_.emplace_back(stream, std::move(text));
+  }
+
+ private:
+  /* Not by fmt::print, which throws: a reader of our messages that is gone must not stop us. */
+  static void write(std::FILE* stream, const std::string& text) {
+    (void)std::fwrite(text.data(), 1, text.size(), stream);
+  }
+
+  int holders_ = 0;
+  std::vector<std::pair<std::FILE*, std::string>> kept_;
+};
+
+Outbox& outbox() {
+  static Outbox one;
+  return one;
+}
+
 }  // namespace
 
-/* Not by fmt::print, which throws: a reader of our messages that is gone must not stop us. */
 void note(const std::string& message) {
-  std::string line = fmt::format("ctnbpf: {}\n", harmless(message));
-  (void)std::fwrite(line.data(), 1, line.size(), stderr);
+  outbox().say(stderr, fmt::format("ctnbpf: {}\n", harmless(message)));
 }
 
 void report(const Context& context, const Error& error) {
   if (error.code == EPIPE) return; /* whoever read our output has gone */
   if (context.json) print_json({{"error", to_json(error)}});
   note(error.what);
-  if (context.verbose) (void)std::fwrite(error.detail.data(), 1, error.detail.size(), stderr);
+  if (context.verbose) outbox().say(stderr, error.detail);
 }
 
 Error with_cure(const Error& error) {
@@ -76,7 +106,9 @@ std::string json_text(const nlohmann::ordered_json& json, int indent) {
   return json.dump(indent, ' ', true, nlohmann::ordered_json::error_handler_t::replace);
 }
 
-void print_json(const nlohmann::ordered_json& json) { fmt::print("{}\n", json_text(json, 2)); }
+void print_json(const nlohmann::ordered_json& json) {
+  outbox().say(stdout, json_text(json, 2) + "\n");
+}
 
 void Failures::add(const Error& error) {
   Context text = context_;
@@ -111,6 +143,8 @@ Result<Writer> open_writer(const Context& context, BringUp first, Writer::Slots 
   settings.default_layout = first != BringUp::kBare;
   if (first != BringUp::kNo && !context.pins().exist()) CTN_TRY(bring_up(context.pins(), settings));
   CTN_ASSIGN(Writer writer, Writer::open(context.pins(), slots));
+  outbox().hold();
+  writer.when_released([] { outbox().release(); });
   for (const Error& trouble : writer.troubles()) note(fmt::format("warning: {}", trouble.what));
   if (first == BringUp::kEnsure) CTN_TRY(ensure_hierarchy(writer));
   return writer;

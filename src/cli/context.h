@@ -41,6 +41,9 @@ struct Command {
 };
 std::span<const Command> commands();
 
+/* What these print appears when the writer lock is released, if open_writer() has taken it; nothing else may be
+ * printed meanwhile. */
+
 /* One line on stderr, `ctnbpf: ...`; under --json the error on stdout too, as JSON. */
 void report(const Context& context, const Error& error);
 void note(const std::string& message);

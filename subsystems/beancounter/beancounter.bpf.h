@@ -130,7 +130,7 @@ static __always_inline void BEANS_FN(refused)(__u32 slot, __u32 by, __u32 event)
   if (state) __sync_fetch_and_add(&state->failcnt, 1);
   state = slot_at(BEANS, by);
   if (state) __sync_fetch_and_add(&state->events, 1);
-  event_emit(event, slot, by);
+  event_refused(event, slot, by);
 }
 
 #undef BEANS_FN

@@ -68,7 +68,7 @@ static __noinline __u32 numtasks_refuse(__u32 slot, __u32 refused, __u32 kind) {
   bool rate = kind == CTN_EVENT_FORK_RATE;
   __sync_fetch_and_add(rate ? &own->rate_failures : &own->failcnt, 1);
   __sync_fetch_and_add(rate ? &by->rate_events : &by->events, 1);
-  event_emit(kind, slot, refused);
+  event_refused(kind, slot, refused);
   return 0;
 }
 

@@ -6,8 +6,10 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <sstream>
 
 #include "cli_test.h"
+#include "ctnbpf/events.h"
 #include "workload.h"
 
 namespace ctnbpf::test {
@@ -335,6 +337,89 @@ TEST_F(EventsCommand, WithoutFollowPrintsWhatIsKnown) {
   EXPECT_EQ(parse(last)["event"], "released");
   EXPECT_EQ(parse(last)["container"], "default:/a");
   EXPECT_FALSE(parse(last).contains("by"));
+}
+
+/* It sleeps through them. */
+TEST_F(Agentd, IsNotWokenByEachRefusal) {
+  need_level(CTN_LEVEL_FALLBACK);
+  if (IsSkipped() || HasFatalFailure()) return;
+  create("default:/a", {"numtasks.limit=1"});
+  start_agentd();
+  auto woken = [&] {
+    std::ifstream status("/proc/" + std::to_string(agentd().pid()) + "/status");
+    std::string key;
+    for (long value = 0; status >> key;)
+      if (key == "voluntary_ctxt_switches:" && status >> value) return value;
+    return -1L;
+  };
+  long before = woken();
+  EXPECT_EQ(start_in("default:/a",
+                     [] {
+                       for (int i = 0; i < 20'000; i++)
+                         if (::fork() >= 0) return 1;
+                       return 0;
+                     })
+                .wait(),
+            0);
+  EXPECT_EQ(number("default:/a", "numtasks.failcnt"), 20'000u);
+  EXPECT_LT(woken() - before, 200);
+}
+
+/* A reader of what comes gets the first refusal at once and the others when their second is over; none is
+ * missing. */
+TEST_F(Agentd, EventsCountEveryRefusal) {
+  need_level(CTN_LEVEL_FALLBACK);
+  if (IsSkipped() || HasFatalFailure()) return;
+  create("default:/a", {"numtasks.limit=1"});
+  Piped follower({ctnbpf_path(), "--json", "events", "-f", "--since-start"});
+  EXPECT_EQ(start_in("default:/a",
+                     [] {
+                       for (int i = 0; i < 5'000; i++)
+                         if (::fork() >= 0) return 1;
+                       return 0;
+                     })
+                .wait(),
+            0);
+  std::uint64_t sum = 0;
+  int lines = 0;
+  while (sum < 5'000) {
+    auto event = nlohmann::json::parse(follower.line(), nullptr, false);
+    ASSERT_FALSE(event.is_discarded());
+    if (event["event"] != "fork-refused" || event["container"] != "default:/a") continue;
+    sum += event["count"].get<std::uint64_t>();
+    lines++;
+    EXPECT_LE(event["first_time_ns"], event["last_time_ns"]);
+  }
+  EXPECT_EQ(sum, 5'000u);
+  EXPECT_LT(lines, 200);
+  std::uint64_t again = 0;
+  Output all = ctnbpf({"--json", "events"});
+  std::istringstream shown(all.out);
+  for (std::string line; std::getline(shown, line);) {
+    auto event = nlohmann::json::parse(line);
+    if (event["event"] == "fork-refused" && event["container"] == "default:/a")
+      again += event["count"].get<std::uint64_t>();
+  }
+  EXPECT_EQ(again, 5'000u);
+}
+
+/* Without -f it shows what there was when it began, however quickly more comes. */
+TEST_F(Agentd, EventsWithoutFollowingEnds) {
+  create("default:/a", {"notify_on_release=1"});
+  auto writer = Writer::open(pins());
+  ASSERT_TRUE(writer.has_value());
+  Slot at = slot("default:/a");
+  Background member([] { return ::pause(); });
+  Repeating events([&] {
+    store(writer->nodes()[at].armed, 1U); /* as if somebody had come and gone */
+    (void)tell_if_emptied(*writer, at);
+  });
+  std::uint64_t first = load(writer->core().event_head);
+  ASSERT_TRUE(eventually([&] { return load(writer->core().event_head) > first + CTN_EVENT_LOG; }));
+  Output shown = ctnbpf({"events"});
+  EXPECT_EQ(shown.code, 0);
+  EXPECT_LE(std::count(shown.out.begin(), shown.out.end(), '\n'), 2 * CTN_EVENT_LOG);
+  EXPECT_GT(events.stop(), 0);
 }
 
 }  // namespace

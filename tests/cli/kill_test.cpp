@@ -1,5 +1,11 @@
 /* kill, as a command. What it does to tasks is in tests/kernel/events_test.cpp. */
+#include <sys/file.h>
+#include <sys/wait.h>
+
+#include <chrono>
+
 #include "cli_test.h"
+#include "workload.h"
 
 namespace ctnbpf::test {
 namespace {
@@ -40,6 +46,64 @@ TEST_F(KillCommand, SaysWhoIsLeftAfterTheTimeout) {
   EXPECT_EQ(deaf.wait(), 128 + SIGKILL);
   ::close(ready[0]);
   ::close(ready[1]);
+}
+
+/* Many more processes than descriptors. */
+TEST_F(KillCommand, TakesNoMoreDescriptorsThanThereAre) {
+  create("default:/a");
+  Background many = start_in("default:/a", [] {
+    Sleepers all(400);
+    return ::pause();
+  });
+  ASSERT_TRUE(eventually([&] { return number("default:/a", "tasks") == 401; }));
+  Output killed = shell("ulimit -n 64; exec " + ctnbpf_path() + " --json kill default:/a");
+  EXPECT_EQ(killed.code, 0) << killed.err;
+  EXPECT_EQ(nlohmann::json::parse(killed.out),
+            nlohmann::json({{"signalled", 401}, {"left", 0}, {"self", false}}));
+  EXPECT_EQ(many.wait(), 128 + SIGKILL);
+}
+
+/* Whatever the members do: these ignore the signal and fork on, so that there is always somebody who has not got
+ * it. */
+TEST_F(KillCommand, TheTimeoutIsATotal) {
+  create("default:/a", {});
+  limit("default:/a", "64");
+  Background forks = start_in("default:/a", [] {
+    ::signal(SIGTERM, SIG_IGN);
+    fork_bomb(4, 60);
+    return 0;
+  });
+  ASSERT_TRUE(eventually([&] { return number("default:/a", "numtasks.peak") > 32; }));
+  auto began = std::chrono::steady_clock::now();
+  fails({"kill", "-s", "TERM", "--timeout", "1", "default:/a"}, 1, {"1 s after the signal"});
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(4));
+  EXPECT_EQ(out({"kill", "default:/a"}), "");
+}
+
+/* How long tasks take to end is no affair of other commands. */
+TEST_F(KillCommand, TheLockIsFreeWhileItWaits) {
+  create("default:/a");
+  std::array<int, 2> heard = {};
+  ASSERT_EQ(::pipe2(heard.data(), O_CLOEXEC), 0);
+  Background deaf = start_in("default:/a", [&] {
+    static int out = heard[1];
+    ::signal(SIGTERM, [](int) { (void)!::write(out, "t", 1); });
+    (void)!::write(out, "r", 1);
+    for (;;) ::pause();
+    return 0;
+  });
+  char c = 0;
+  ASSERT_EQ(::read(heard[0], &c, 1), 1);
+  Background killer({ctnbpf_path(), "kill", "-s", "TERM", "--timeout", "600", "default:/a"});
+  ASSERT_EQ(::read(heard[0], &c, 1), 1);
+  EXPECT_EQ(c, 't');
+  Output made = run({"timeout", "60", ctnbpf_path(), "create", "default:/b"});
+  EXPECT_EQ(made.code, 0) << made.err;
+  EXPECT_EQ(::waitpid(killer.pid(), nullptr, WNOHANG), 0) << "it waits still";
+  deaf.signal(SIGKILL);
+  EXPECT_EQ(killer.wait(), 0);
+  ::close(heard[0]);
+  ::close(heard[1]);
 }
 
 /* It may be in the container itself: then it comes last. */

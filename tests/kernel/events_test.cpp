@@ -1,6 +1,7 @@
 /* Events, release, kill and attach --tree over real hooks. */
 #include "ctnbpf/events.h"
 
+#include <bpf/bpf.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include <array>
 #include <chrono>
 #include <filesystem>
+#include <map>
 
 #include "ctnbpf/kill.h"
 #include "kernel_test.h"
@@ -47,11 +49,10 @@ class EventTest : public KernelTest {
     return sum;
   }
 
-  Result<KillResult> kill_in(const std::string& address, int signal, bool recursive,
-                             int timeout_ms) {
-    CTN_ASSIGN(Writer writer, Writer::open(pins()));
-    CTN_ASSIGN(Slot at, tree::find(writer, address));
-    return kill_tasks(writer, at, signal, recursive, timeout_ms);
+  Result<KillResult> kill_in(const std::string& address, int signal, bool recursive, int timeout_ms,
+                             bool total = true) {
+    return kill_tasks([this] { return Writer::open(pins()); }, address, signal, recursive,
+                      {std::chrono::milliseconds(timeout_ms), total});
   }
   Result<void> remove(const std::string& address, bool lazy) {
     CTN_ASSIGN(Writer writer, Writer::open(pins()));
@@ -196,6 +197,74 @@ TEST_F(Events, EveryReaderSeesAllOrIsToldHowManyItMissed) {
   EXPECT_GT(seen, CTN_EVENT_LOG / 2);
 }
 
+/* However many there are: they are one event a second, with their count, and what happened elsewhere is known
+ * still. Two tasks on two CPUs, so that a record is opened by one and counted in by the other. */
+TEST_F(Events, RefusalsOfOneKindAreOneEventASecond) {
+  need_level(CTN_LEVEL_FALLBACK);
+  if (IsSkipped() || HasFatalFailure()) return;
+  create("default:/a", {"numtasks.limit=1"});
+  create("default:/a/b");
+  create("default:/b", {"notify_on_release=1"});
+  EventReader reader = listen();
+  start_in("default:/b", [] { return 0; }).wait();
+  auto began = std::chrono::steady_clock::now();
+  auto refused = [] {
+    for (int i = 0; i < CTN_EVENT_LOG; i++)
+      if (::fork() >= 0) return 1;
+    return 0;
+  };
+  Background one = start_in("default:/a", refused); /* an attach is not refused */
+  Background two = start_in("default:/a", refused);
+  Background below = start_in("default:/a/b", refused);
+  EXPECT_EQ(one.wait() + two.wait() + below.wait(), 0);
+  std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+  std::uint64_t released = 0;
+  std::uint64_t records = 0;
+  std::map<Slot, std::uint64_t> counts;
+  while (auto event = reader.next()) {
+    released += event->kind == CTN_EVENT_RELEASED && event->slot == slot("default:/b");
+    if (event->kind != CTN_EVENT_FORK_REFUSED) continue;
+    records++;
+    counts[event->slot] += event->count;
+    EXPECT_GE(event->last_ns, event->time_ns);
+    EXPECT_LT(event->last_ns - event->time_ns, 2 * CTN_REFUSALS_NS);
+  }
+  EXPECT_EQ(reader.take_lost(), 0u);
+  EXPECT_EQ(released, 1u);
+  EXPECT_EQ(counts[slot("default:/a")], 2u * CTN_EVENT_LOG);
+  EXPECT_EQ(counts[slot("default:/a/b")], std::uint64_t{CTN_EVENT_LOG});
+  /* One a second of each; the first may be two, as nobody has a place yet. */
+  EXPECT_LE(static_cast<double>(records), (took.count() + 1) * 2 + 2);
+}
+
+/* Were more containers refused in one second than there are places for. */
+TEST_F(Events, WhatFindsNoPlaceCountsAsLost) {
+  need_level(CTN_LEVEL_FALLBACK);
+  if (IsSkipped() || HasFatalFailure()) return;
+  auto places = pins().open_map("refusals");
+  ASSERT_TRUE(places.has_value());
+  auto fill = [&](const ctn_refusals& one) {
+    ctn_refusals_set set = {{one, one, one, one}};
+    for (std::uint32_t i = 0; i < CTN_REFUSALS_SETS; i++)
+      ASSERT_EQ(bpf_map_update_elem(places->get(), &i, &set, BPF_ANY), 0);
+  };
+  create("default:/a", {"numtasks.limit=1"});
+  EventReader reader = listen();
+  fill({.key = ~0ULL, .until = ~0ULL, .number = 1, .early = 0});
+  auto refused = [] {
+    for (int i = 0; i < 100; i++)
+      if (::fork() >= 0) return 1;
+    return 0;
+  };
+  EXPECT_EQ(start_in("default:/a", refused).wait(), 0);
+  EXPECT_EQ(count(reader, CTN_EVENT_FORK_REFUSED), 0);
+  EXPECT_EQ(reader.take_lost(), 100u);
+  fill({});
+  EXPECT_EQ(start_in("default:/a", refused).wait(), 0);
+  EXPECT_GE(count(reader, CTN_EVENT_FORK_REFUSED), 1);
+  EXPECT_EQ(reader.take_lost(), 0u);
+}
+
 /* A record that is being written holds up its readers, and is not lost because its writer is slow; who never
  * comes back is not waited for for ever. */
 TEST_F(Events, ARecordThatIsBeingWrittenIsWaitedFor) {
@@ -326,6 +395,36 @@ TEST_F(Kill, EndsAtTheDeadline) {
   ::close(ready[1]);
 }
 
+/* Unless a total is asked for, the time counts from the last one that ended. */
+TEST_F(Kill, WaitsAsLongAsOneEndsAfterTheOther) {
+  create("default:/a");
+  std::array<int, 2> ready = {};
+  ASSERT_EQ(::pipe(ready.data()), 0);
+  std::vector<Background> tasks;
+  for (int i = 1; i <= 6; i++)
+    tasks.push_back(start_in("default:/a", [&ready, i] {
+      sigset_t term;
+      sigemptyset(&term);
+      sigaddset(&term, SIGTERM);
+      ::sigprocmask(SIG_BLOCK, &term, nullptr);
+      (void)!::write(ready[1], "r", 1);
+      int got = 0;
+      ::sigwait(&term, &got);
+      ::usleep(static_cast<useconds_t>(i) * 800'000);
+      return 0;
+    }));
+  for (std::size_t i = 0; i < tasks.size(); i++) {
+    char c = 0;
+    ASSERT_EQ(::read(ready[0], &c, 1), 1);
+  }
+  auto done = kill_in("default:/a", SIGTERM, false, 2500, false);
+  ASSERT_TRUE(done.has_value()) << done.error().what;
+  EXPECT_EQ(done->signalled, 6u);
+  EXPECT_EQ(done->left, 0u);
+  ::close(ready[0]);
+  ::close(ready[1]);
+}
+
 /* Whatever the signal: each process gets that one, once. */
 TEST_F(Kill, EverySignalThatCanBeCaughtArrives) {
   create("default:/a");
@@ -423,6 +522,53 @@ TEST_F(AttachTree, TakesAllDescendantsAgainstForksAndOrphans) {
     ::kill(-top.pid(), SIGKILL);
     ASSERT_TRUE(eventually([&] { return number("default:/b", "tasks") == 0; }));
   }
+}
+
+/* Who is born in the target has not to be waited for: a tree that never stops forking is moved in a few passes,
+ * and the writer lock is held no longer. */
+TEST_F(AttachTree, EndsHoweverManyAreBornInTheTarget) {
+  need_level(CTN_LEVEL_FALLBACK);
+  if (IsSkipped() || HasFatalFailure()) return;
+  create("default:/b", {"numtasks.limit=200"});
+  Background top([] {
+    ::setpgid(0, 0);
+    for (int i = 0; i < 4; i++)
+      if (::fork() == 0)
+        for (;;) {
+          pid_t pid = ::fork();
+          if (pid == 0) {
+            if (::fork() == 0) ::usleep(20'000); /* is adopted by init */
+            ::_exit(0);
+          }
+          if (pid > 0) ::waitpid(pid, nullptr, 0);
+        }
+    return ::pause();
+  });
+  auto family = [&] {
+    auto tasks = walk_tasks(pins());
+    return std::count_if(tasks->begin(), tasks->end(), [&](const ctn_walk_task& task) {
+      return task.ppid == static_cast<std::uint32_t>(top.pid());
+    });
+  };
+  ASSERT_TRUE(eventually([&] { return family() == 4; }));
+  std::uint64_t inside = load(state().core().forks_inside);
+  {
+    auto writer = Writer::open(pins());
+    ASSERT_TRUE(writer.has_value());
+    auto to = tree::find(*writer, "default:/b");
+    auto moved = attach_tree(*writer, *to, top.pid());
+    ASSERT_TRUE(moved.has_value()) << moved.error().what;
+    EXPECT_LE(moved->passes, 8);
+  }
+  EXPECT_GT(load(state().core().forks_inside), inside) << "nobody forked meanwhile";
+  auto tasks = walk_tasks(pins());
+  for (const ctn_walk_task& task : *tasks) {
+    if (::getpgid(static_cast<pid_t>(task.tgid)) == top.pid() && !has_exited(task)) {
+      EXPECT_EQ(container_of(task, 0), slot("default:/b")) << task.tid;
+    }
+  }
+  ::kill(-top.pid(), SIGKILL);
+  ASSERT_TRUE(eventually([&] { return number("default:/b", "tasks") == 0; }));
 }
 
 TEST_F(AttachTree, NobodyElse) {
