@@ -370,9 +370,9 @@ TEST_F(Agentd, IsNotWokenByEachRefusal) {
 TEST_F(Agentd, EventsCountEveryRefusal) {
   need_level(CTN_LEVEL_FALLBACK);
   if (IsSkipped() || HasFatalFailure()) return;
-  create("default:/a", {"numtasks.limit=1"});
+  create("default:/counted", {"numtasks.limit=1"});
   Piped follower({ctnbpf_path(), "--json", "events", "-f", "--since-start"});
-  EXPECT_EQ(start_in("default:/a",
+  EXPECT_EQ(start_in("default:/counted",
                      [] {
                        for (int i = 0; i < 5'000; i++)
                          if (::fork() >= 0) return 1;
@@ -385,7 +385,7 @@ TEST_F(Agentd, EventsCountEveryRefusal) {
   while (sum < 5'000) {
     auto event = nlohmann::json::parse(follower.line(), nullptr, false);
     ASSERT_FALSE(event.is_discarded());
-    if (event["event"] != "fork-refused" || event["container"] != "default:/a") continue;
+    if (event["event"] != "fork-refused" || event["container"] != "default:/counted") continue;
     sum += event["count"].get<std::uint64_t>();
     lines++;
     EXPECT_LE(event["first_time_ns"], event["last_time_ns"]);
@@ -397,7 +397,7 @@ TEST_F(Agentd, EventsCountEveryRefusal) {
   std::istringstream shown(all.out);
   for (std::string line; std::getline(shown, line);) {
     auto event = nlohmann::json::parse(line);
-    if (event["event"] == "fork-refused" && event["container"] == "default:/a")
+    if (event["event"] == "fork-refused" && event["container"] == "default:/counted")
       again += event["count"].get<std::uint64_t>();
   }
   EXPECT_EQ(again, 5'000u);

@@ -52,7 +52,9 @@ TEST_F(KillCommand, SaysWhoIsLeftAfterTheTimeout) {
 TEST_F(KillCommand, TakesNoMoreDescriptorsThanThereAre) {
   create("default:/a");
   Background many = start_in("default:/a", [] {
-    Sleepers all(400);
+    for (int i = 0; i < 400; i++) /* that do not die of their parent's death */
+      if (::fork() == 0)
+        for (;;) ::pause();
     return ::pause();
   });
   ASSERT_TRUE(eventually([&] { return number("default:/a", "tasks") == 401; }));
@@ -76,7 +78,7 @@ TEST_F(KillCommand, TheTimeoutIsATotal) {
   ASSERT_TRUE(eventually([&] { return number("default:/a", "numtasks.peak") > 32; }));
   auto began = std::chrono::steady_clock::now();
   fails({"kill", "-s", "TERM", "--timeout", "1", "default:/a"}, 1, {"1 s after the signal"});
-  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(4));
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(20));
   EXPECT_EQ(out({"kill", "default:/a"}), "");
 }
 
