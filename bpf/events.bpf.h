@@ -111,7 +111,8 @@ static __always_inline bool refusals_open(struct ctn_refusals *way, __u64 now) {
   __u64 seen = __sync_val_compare_and_swap(&way->until, until, now + CTN_REFUSALS_NS);
   asm volatile("" : "+r"(seen)); /* see counter_try_charge() */
   if (seen != until) return false;
-  __sync_lock_test_and_set(&way->number, 0); /* of the record before, or of another key's: before the key */
+  __sync_lock_test_and_set(&way->number,
+                           0); /* of the record before, or of another key's: before the key */
   return true;
 }
 
@@ -131,7 +132,8 @@ static __always_inline struct ctn_refusals *refusals_claim(struct ctn_refusals_s
 /* Counts one in what another has opened. False: it was taken for another key meanwhile. */
 static __always_inline bool refusals_join(struct ctn_refusals *way, __u64 key, __u64 now) {
   __u64 number = *(volatile __u64 *)&way->number;
-  if (*(volatile __u64 *)&way->key != key) return false; /* looked at after the number, which came before it */
+  if (*(volatile __u64 *)&way->key != key)
+    return false; /* looked at after the number, which came before it */
   if (number && event_add(number, 1, now)) return true;
   __sync_fetch_and_add(&way->early, 1);
   number = __sync_fetch_and_add(&way->number, 0);

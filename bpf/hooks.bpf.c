@@ -90,7 +90,8 @@ static __noinline int tell_fork(struct task_struct *child) {
   }
   __u8 yes = 1;
   if (bpf_map_lookup_elem(&move_pids, &out.parent))
-    bpf_map_update_elem(&move_pids, &out.child, &yes, BPF_ANY); /* fails: it is told of all the same */
+    bpf_map_update_elem(&move_pids, &out.child, &yes,
+                        BPF_ANY); /* fails: it is told of all the same */
   if (bpf_ringbuf_output(&forks, &out, sizeof(out), 0)) __sync_fetch_and_add(&core.forks_untold, 1);
   return 0;
 }
