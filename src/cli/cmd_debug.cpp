@@ -72,15 +72,14 @@ void add_debug(CLI::App& app, Context& context) {
                   "count runs and time for so long (the kernel does not by itself)")
       ->type_name("SEC")
       ->check(CLI::Range(0, 3600));
-  auto* on =
-      sub->add_flag("--enable", *enable,
-                    "have the kernel count from now on (kernel.bpf_stats_enabled, for all programs "
-                    "of the machine)");
+  auto* on = sub->add_flag("--enable", *enable,
+                           "have the kernel count from now on (kernel.bpf_stats_enabled)");
   sub->add_flag("--disable", *disable, "have it count no more")->excludes(on);
   sub->footer(
       "Without --measure: what the kernel counted while someone had it count (--enable or a\n"
-      "--measure); counting costs each run some 50 ns. `skipped` is always counted: runs the kernel left out because the CPU was\n"
-      "inside another tracing program (level fallback and preempt=full).");
+      "--measure); counting is for all programs of the machine and costs each run some 50 ns.\n"
+      "`skipped` is always counted: runs the kernel left out as it had preempted a task inside of\n"
+      "the program (preempt=lazy and full); `ctnbpf doctor` says what follows.");
   sub->callback([&context, seconds, enable, disable] {
     auto done = *enable || *disable ? have_counted(*enable) : Result<void>();
     if (done) done = progs(context, *seconds);

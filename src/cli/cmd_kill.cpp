@@ -99,10 +99,9 @@ void add_kill(CLI::App& app, Context& context) {
   app.add_option("-s,--signal", options->signal, "signal, by name (TERM, RTMIN+1) or number (KILL)")
       ->type_name("SIG");
   app.add_flag("-r,--recursive", options->recursive, "with all containers below");
-  app.add_option(
-         "--timeout", options->timeout,
-         "how long to wait for the tasks to end, in all (KILL: 10 s from the last one that\n"
-         "ended; others: not at all)")
+  app.add_option("--timeout", options->timeout,
+                 "how long to wait for the tasks to end, in all (KILL: 10 s from\n"
+                 "the last one that ended; others: not at all)")
       ->type_name("SEC")
       ->check(seconds_between(0, 86400));
   app.footer(
