@@ -74,12 +74,23 @@ void remove_made(Writer& writer, const std::vector<Slot>& made) {
     (void)tree::remove(writer, *slot, true);
 }
 
+/* `run-PID`, or if somebody has that, such as a run that was killed, the first of run-PID-2, run-PID-3 ...
+ * that nobody has in any of these hierarchies. */
+std::string free_name(const State& state, const std::vector<std::uint32_t>& hierarchies) {
+  std::string first = fmt::format("run-{}", ::getpid());
+  std::string name = first;
+  auto taken = [&](std::uint32_t h) { return tree::find_child(state, h, name) != 0; };
+  for (int next = 2; std::any_of(hierarchies.begin(), hierarchies.end(), taken); next++)
+    name = fmt::format("{}-{}", first, next);
+  return name;
+}
+
 Result<std::vector<Place>> transient_places(Writer& writer, const Options& options,
                                             const std::vector<std::string>& settings,
                                             std::vector<Slot>& made) {
   std::vector<Place> places;
   CTN_ASSIGN(auto hierarchies, wanted_hierarchies(writer, settings));
-  std::string name = options.name.value_or(fmt::format("run-{}", ::getpid()));
+  std::string name = options.name ? *options.name : free_name(writer, hierarchies);
   auto pid = static_cast<std::uint32_t>(::getpid());
   std::optional<tree::Owner> owner;
   if (!options.keep) owner = tree::Owner{pid, process_start(pid)};

@@ -146,6 +146,24 @@ TEST_F(Run, TwoAtOnce) {
   EXPECT_EQ(out({"tree"}), "default (" + bound() + ")\n");
 }
 
+/* Somebody has the name that it would make up: by hand, or a run that was killed and has tasks left. */
+TEST_F(Run, TheNameItMakesUpIsFree) {
+  auto runs_in = [&](const std::vector<const char*>& taken) {
+    Piped run({ctnbpf_path(), "run", "sh", "-c", "exec \"$0\" where $$", ctnbpf_path()}, [&] {
+      for (const char* suffix : taken)
+        ctnbpf({"create", "default:/run-" + std::to_string(::getpid()) + suffix});
+    });
+    std::string where = run.line();
+    std::string own = bound() + ":/run-" + std::to_string(run.pid());
+    EXPECT_TRUE(where.starts_with(own)) << where;
+    EXPECT_EQ(run.wait(), 0);
+    return where.substr(std::min(own.size(), where.size()));
+  };
+  EXPECT_EQ(runs_in({}), "");
+  EXPECT_EQ(runs_in({""}), "-2");
+  EXPECT_EQ(runs_in({"", "-2", "-4"}), "-3");
+}
+
 /* A nested run counts in its own container only: containers of one hierarchy do not nest by runs. */
 TEST_F(Run, InsideAnotherRun) {
   EXPECT_EQ(out({"run", "--name", "outer", ctnbpf_path(), "run", "--name", "inner", "sh", "-c",
