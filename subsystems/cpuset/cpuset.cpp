@@ -23,8 +23,10 @@ namespace {
 using Ops = PlacementOps<kCpus>;
 
 constexpr std::array kAttributes = {
-    Ops::list("CPUs the tasks may use: a list such as 0-3,6; empty: those of the container above",
-              "--cpus"),
+    Ops::list(
+        "CPUs the tasks may use: such as 0-3,6, all, 25% or 0-7:1/2; empty: those of the container "
+        "above",
+        "--cpus"),
     Ops::exclusive("1: no sibling may have any of these CPUs"),
     Ops::effective("CPUs the tasks use now: online ones, by the list that is in force"),
     Ops::how(),

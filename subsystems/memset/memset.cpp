@@ -21,7 +21,7 @@ using Ops = PlacementOps<kNodes>;
 
 constexpr std::array kAttributes = {
     Ops::list(
-        "memory nodes to allocate from: a list such as 0-1; empty: those of the container above",
+        "memory nodes to allocate from: such as 0-1 or all; empty: those of the container above",
         "--mems"),
     Ops::exclusive("1: no sibling may have any of these nodes"),
     Attribute{"memory_migrate", "1: pages of tasks move with the set, and when they come",

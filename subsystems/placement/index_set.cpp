@@ -66,54 +66,129 @@ std::string IndexSet::to_string() const {
   return out;
 }
 
-Result<IndexSet> parse_index_set(const std::string& attribute, std::string_view text,
-                                 std::uint32_t limit) {
-  std::string_view rest = text;
-  if (rest.ends_with('\n')) rest.remove_suffix(1);
-  auto bad = [&](int code, std::string_view rule) {
-    return Error{code,
-                 fmt::format("{} cannot be '{}': {}", attribute,
-                             printable(text.substr(
-                                 0, std::min(text.find_last_not_of('\n') + 1, std::size_t{80}))),
-                             rule)};
-  };
-  auto malformed = [&] { return bad(EINVAL, "use numbers and ranges such as 0-3,6, or nothing"); };
-  enum class Parsed { kNumber, kNone, kTooLarge };
-  auto number = [&](std::uint32_t& out) {
-    std::uint64_t wide = 0;
-    auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), wide);
-    if (end == rest.data()) return Parsed::kNone;
-    rest.remove_prefix(static_cast<std::size_t>(end - rest.data()));
-    if (error != std::errc() || wide >= limit) return Parsed::kTooLarge;
-    out = static_cast<std::uint32_t>(wide);
-    return Parsed::kNumber;
+namespace {
+
+/* Reads a list from its beginning; `error` says what is wrong with it. */
+class ListReader {
+ public:
+  ListReader(std::string_view text, std::uint32_t limit, const IndexSet* there)
+      : rest_(text), limit_(limit), there_(there) {}
+
+  struct Wrong {
+    int code = 0;
+    std::string rule;
   };
 
-  IndexSet out;
-  bool too_large = false; /* said only of a list that is well formed otherwise */
-  for (bool more = !rest.empty(); more;) {
-    std::uint32_t first = 0;
-    Parsed what = number(first);
-    if (what == Parsed::kNone) return malformed();
-    too_large = too_large || what == Parsed::kTooLarge;
-    std::uint32_t last = first;
-    if (rest.starts_with('-')) {
-      rest.remove_prefix(1);
-      what = number(last);
-      if (what == Parsed::kNone) return malformed();
-      too_large = too_large || what == Parsed::kTooLarge;
+  /* The whole of it into `out`. */
+  Wrong read(IndexSet& out) {
+    for (bool more = !rest_.empty(); more;) {
+      if (!item(out)) return wrong_.code != 0 ? wrong_ : malformed();
+      more = skip(',');
+      while (more && skip(' ')) continue;
+      if (!more && !rest_.empty()) return malformed();
     }
-    if (!too_large && last < first)
-      return bad(EINVAL, fmt::format("the range {}-{} runs backwards", first, last));
-    for (std::uint32_t i = first; !too_large && i <= last; i++) out.add(i);
-    more = rest.starts_with(',');
-    if (more)
-      rest.remove_prefix(1);
-    else if (!rest.empty())
-      return malformed();
+    /* Said only of a list that is well formed otherwise. */
+    if (too_large_) return {ERANGE, fmt::format("numbers go up to {}", limit_ - 1)};
+    return {};
   }
-  if (too_large) return bad(ERANGE, fmt::format("numbers go up to {}", limit - 1));
-  return out;
+
+ private:
+  static Wrong malformed() {
+    return {EINVAL, "use numbers and ranges such as 0-3,6, all, 15%, 0-31:2/4, or nothing"};
+  }
+  bool fail(const std::string& rule) {
+    wrong_ = {EINVAL, rule};
+    return false;
+  }
+
+  bool skip(char c) {
+    if (!rest_.starts_with(c)) return false;
+    rest_.remove_prefix(1);
+    return true;
+  }
+
+  bool number(std::uint64_t& out) {
+    auto [end, error] = std::from_chars(rest_.data(), rest_.data() + rest_.size(), out);
+    if (end == rest_.data()) return false;
+    rest_.remove_prefix(static_cast<std::size_t>(end - rest_.data()));
+    if (error != std::errc()) out = ~0ULL;
+    return true;
+  }
+
+  /* `all`, `15%`, `6`, `0-3` or `0-31:2/4`. */
+  bool item(IndexSet& out) {
+    IndexSet part;
+    std::uint64_t first = 0;
+    if (rest_.starts_with("all")) {
+      rest_.remove_prefix(3);
+      if (there_ == nullptr) return false;
+      part = *there_;
+    } else if (!number(first)) {
+      return false;
+    } else if (skip('%')) {
+      if (there_ == nullptr) return false;
+      if (first < 1 || first > 100) return fail("use 1% to 100%");
+      return add_first((there_->count() * first + 99) / 100, out);
+    } else {
+      std::uint64_t last = first;
+      if (skip('-') && !number(last)) return false;
+      too_large_ = too_large_ || first >= limit_ || last >= limit_;
+      if (!too_large_ && last < first)
+        return fail(fmt::format("the range {}-{} runs backwards", first, last));
+      for (std::uint64_t i = first; !too_large_ && i <= last; i++)
+        part.add(static_cast<std::uint32_t>(i));
+    }
+    return stride(part, out);
+  }
+
+  /* The first `used` of every `group` of `part`, counted from its first number on. */
+  bool stride(const IndexSet& part, IndexSet& out) {
+    std::uint64_t used = 1;
+    std::uint64_t group = 1;
+    if (skip(':')) {
+      if (!number(used) || !skip('/') || !number(group)) return false;
+      if (used < 1 || used > group)
+        return fail(
+            fmt::format("the stride {}/{} takes none, or more than there are: use 1/2 for every "
+                        "other one",
+                        used, group));
+    }
+    const auto end = static_cast<std::uint32_t>(part.words().size() * 64);
+    std::uint32_t first = 0;
+    while (first < end && !part.has(first)) first++;
+    for (std::uint32_t i = first; i < end; i++)
+      if (part.has(i) && (i - first) % group < used) out.add(i);
+    return true;
+  }
+
+  bool add_first(std::uint64_t count, IndexSet& out) {
+    for (std::uint32_t i = 0; count > 0; i++) {
+      if (!there_->has(i)) continue;
+      out.add(i);
+      count--;
+    }
+    return true;
+  }
+
+  std::string_view rest_;
+  const std::uint32_t limit_;
+  const IndexSet* there_;
+  bool too_large_ = false;
+  Wrong wrong_;
+};
+
+}  // namespace
+
+Result<IndexSet> parse_index_set(const std::string& attribute, std::string_view text,
+                                 std::uint32_t limit, const IndexSet* there) {
+  std::string_view list = text;
+  if (list.ends_with('\n')) list.remove_suffix(1);
+  IndexSet out;
+  ListReader::Wrong wrong = ListReader(list, limit, there).read(out);
+  if (wrong.code == 0) return out;
+  std::size_t shown = std::min(text.find_last_not_of('\n') + 1, std::size_t{80});
+  return Error{wrong.code, fmt::format("{} cannot be '{}': {}", attribute,
+                                       printable(text.substr(0, shown)), wrong.rule)};
 }
 
 }  // namespace ctnbpf

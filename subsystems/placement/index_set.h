@@ -43,10 +43,11 @@ class IndexSet {
   std::vector<std::uint64_t> words_; /* the last one is not zero */
 };
 
-/* Numbers and ranges parted by commas, in any order, overlapping or not; a trailing newline is
- * accepted; nothing at all is the empty set. EINVAL: malformed, or a range that runs backwards.
- * ERANGE: a number of `limit` or more. `attribute` names the input in messages. */
+/* Numbers and ranges parted by commas, in any order, overlapping or not; blanks may follow a comma, and
+ * `:2/4` a range: the first two of every four of it. `all` are those `there`, `15%` the first of them, at
+ * least one. A trailing newline is accepted; nothing at all is the empty set. EINVAL: malformed, or a range
+ * that runs backwards. ERANGE: a number of `limit` or more. `attribute` names the input in messages. */
 Result<IndexSet> parse_index_set(const std::string& attribute, std::string_view text,
-                                 std::uint32_t limit);
+                                 std::uint32_t limit, const IndexSet* there = nullptr);
 
 }  // namespace ctnbpf

@@ -36,10 +36,37 @@ TEST(IndexSet, TrailingNewlineAndNothing) {
   EXPECT_TRUE(parse_index_set("x", "", 1)->empty());
 }
 
+/* As the kernel's own lists, and those of taskset and cset. */
+TEST(IndexSet, StridesBlanksAllAndParts) {
+  EXPECT_EQ(normal("0-31:2/4"), "0-1,4-5,8-9,12-13,16-17,20-21,24-25,28-29");
+  EXPECT_EQ(normal("1-6:1/2"), "1,3,5");
+  EXPECT_EQ(normal("0-3:4/4"), "0-3");
+  EXPECT_EQ(normal("7:1/2"), "7");
+  EXPECT_EQ(normal("0-7:1/2,8-9"), "0,2,4,6,8-9");
+  EXPECT_EQ(normal("0, 2,  4-5\n"), "0,2,4-5");
+  const IndexSet there = *parse_index_set("x", "0-3,8-11,20", 8192);
+  auto of_those = [&](const char* text) {
+    auto set = parse_index_set("x.list", text, 8192, &there);
+    return set ? set->to_string() : "error: " + set.error().what;
+  };
+  EXPECT_EQ(of_those("all"), "0-3,8-11,20");
+  EXPECT_EQ(of_those("all\n"), "0-3,8-11,20");
+  EXPECT_EQ(of_those("all:1/2"), "0,2,8,10,20");
+  EXPECT_EQ(of_those("100%"), "0-3,8-11,20");
+  EXPECT_EQ(of_those("50%"), "0-3,8") << "rounded up";
+  EXPECT_EQ(of_those("15%"), "0-1");
+  EXPECT_EQ(of_those("1%"), "0") << "at least one";
+  EXPECT_EQ(of_those("15%, 20"), "0-1,20");
+  for (const char* text : {"0%", "101%", "-5%", "5 %", "50%:1/2", "50%-3", "99999999999999999999%"})
+    EXPECT_EQ(parse_index_set("x", text, 8192, &there).error().code, EINVAL) << text;
+}
+
 TEST(IndexSet, MalformedIsEinval) {
   for (const char* text :
-       {"a",     "0-",  "-1",  "-",     ",",   "0,",  ",0", "0,,1", "0 1", " 0",     "0 ",
-        "0-1-2", "0x1", "1-0", "0\n\n", "0;1", "0.5", "+1", "all",  "max", "0-3:1/2"}) {
+       {"a",       "0-",       "-1",  "-",     ",",     "0,",     ",0",     "0,,1",
+        "0 1",     " 0",       "0 ",  "0-1-2", "0x1",   "1-0",    "0\n\n",  "0;1",
+        "0.5",     "+1",       "all", "max",   "0-3:1", "0-3:/2", "0-3:1/", "0-3:2/1",
+        "0-3:0/2", "0-3:1/2-", "50%", "0, ",   "0,\t1", "alle",   ":1/2",   "%"}) {
     auto set = parse_index_set("cpuset.cpus", text, 8192);
     ASSERT_FALSE(set.has_value()) << text;
     EXPECT_EQ(set.error().code, EINVAL) << text;

@@ -81,7 +81,8 @@ Result<Value> read_driver(const State& state, const PlaceKind& kind, Slot slot) 
 
 Result<Change> prepare_list(Writer& writer, const PlaceKind& kind, Slot slot,
                             const std::string& text) {
-  CTN_ASSIGN(IndexSet wanted, parse_index_set(full(kind, kind.list), text, kind.limit));
+  IndexSet online = kind.online();
+  CTN_ASSIGN(IndexSet wanted, parse_index_set(full(kind, kind.list), text, kind.limit, &online));
   if (slot < CTN_MAX_HIER) return of_root(writer, kind, kind.list, slot);
   CTN_ASSIGN(WritableSets sets, WritableSets::open(writer, kind));
   CTN_TRY(check_set(sets.tree(), slot, wanted, kind.online()));
