@@ -14,12 +14,18 @@ debian_mirror() {
   printf '%s\n' "$uri"
 }
 
-# Makes a private apt for one suite in folder $1 and points APT_CONFIG at it.
-private_apt() {
-  local dir=$1 suite=$2 mirror keyring=/usr/share/keyrings/debian-archive-keyring
-  mirror=$(debian_mirror)
+debian_keyring() {
+  local keyring=/usr/share/keyrings/debian-archive-keyring
   if [[ -e $keyring.gpg ]]; then keyring+=.gpg; else keyring+=.pgp; fi
   [[ -e $keyring ]] || die "no Debian keyring '$keyring'; install debian-archive-keyring"
+  printf '%s\n' "$keyring"
+}
+
+# Makes a private apt for one suite in folder $1 and points APT_CONFIG at it.
+private_apt() {
+  local dir=$1 suite=$2 mirror keyring
+  mirror=$(debian_mirror)
+  keyring=$(debian_keyring)
   mkdir -p "$dir"/{etc/{apt.conf,preferences,sources.list,trusted.gpg}.d,lists/partial,archives/partial}
   : >"$dir/status"
   printf 'deb [arch=amd64 signed-by=%s] %s %s main\n' "$keyring" "$mirror" "$suite" >"$dir/etc/sources.list"
@@ -133,6 +139,37 @@ prepare_virtme() {
   mkdir -p "$tmp"
   unpack_from "$tmp" trixie pick_virtme
   mv "$tmp" "$cache/virtme"
+}
+
+# Which Debian --systemd boots: this machine's, as what was built here runs there.
+debian_release() (
+  . /etc/os-release
+  if [[ ${ID-} == debian && -n ${VERSION_CODENAME-} ]]; then echo "$VERSION_CODENAME"; else echo bookworm; fi
+)
+
+# Makes sure that the Debian of --systemd is there.
+prepare_systemd() {
+  local into=$cache/systemd-$release tmp=$cache/systemd.tmp dir=$cache/apt.systemd keyring log
+  [[ ! -d $into ]] || return 0
+  mkdir -p "$cache"
+  (
+    flock 9
+    [[ ! -d $into ]] || exit 0
+    ((EUID == 0)) || die "cannot make a Debian for --systemd: run scripts/vm --systemd --fetch as root"
+    "$root/scripts/deps" systemd
+    say "making a Debian ($release) with systemd, once"
+    rm -rf "$tmp" "$dir"
+    mkdir -p "$dir"
+    keyring=$(debian_keyring)
+    apt-config dump Acquire >"$dir/acquire"
+    # libfmt-dev, as the library's own package is called otherwise in each release.
+    log=$(mmdebstrap --quiet --mode=root --variant=minbase --aptopt="$dir/acquire" \
+      --include=systemd-sysv,udev,kmod,dbus,procps,libfmt-dev "$release" "$tmp" \
+      "deb [arch=amd64 signed-by=$keyring] $(debian_mirror) $release main" 2>&1) ||
+      die "mmdebstrap failed: $log"
+    rm -rf "$dir" "${tmp:?}"/var/cache/apt/archives/*.deb "${tmp:?}"/var/lib/apt/lists/*
+    mv "$tmp" "$into"
+  ) 9>"$cache/lock"
 }
 
 pick_qemu() { printf '%s\n' qemu-system-x86 qemu-system-data qemu-system-common seabios; }
