@@ -220,7 +220,9 @@ void add_doctor(CLI::App& app, Context& context) {
 void add_fsck(CLI::App& app, Context& context) {
   auto repair = std::make_shared<bool>(false);
   app.add_flag("--repair", *repair, "mend what can be mended, and sweep what the dead left");
-  app.footer("Exit codes: 0 all is well (or was repaired), 1 something is wrong.");
+  app.footer(
+      "`ctnbpf -v fsck` and --json also tell of files of members that nobody is charged for.\n"
+      "Exit codes: 0 all is well (or was repaired), 1 something is wrong.");
   app.callback([&context, repair] {
     auto done = [&]() -> Result<FsckReport> {
       CTN_ASSIGN(Writer writer, open_writer(context));
@@ -239,7 +241,7 @@ void add_fsck(CLI::App& app, Context& context) {
       for (const std::string& one : done->problems) fmt::print("{}\n", one);
     if (!context.json)
       for (const std::string& one : done->repaired) fmt::print("{}\n", one);
-    if (!context.json)
+    if (!context.json && context.verbose)
       for (const std::string& one : done->remarks) fmt::print("note: {}\n", one);
     if (!context.json && done->problems.empty() && done->repaired.empty()) fmt::print("clean\n");
     context.exit_code = done->left.empty() ? kDone : kFailed;

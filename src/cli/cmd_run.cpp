@@ -345,7 +345,7 @@ void add_run(CLI::App& app, Context& context) {
   app.add_flag("--stat", options->stat, "print time, peaks and refusals at the end");
   app.add_flag("--best-effort", options->best_effort, "also limits this kernel cannot enforce");
   app.add_flag("--move", options->move,
-               "also out of a group of a service manager's, or with limits (see `doctor`)");
+               "also out of a group of a service manager or with limits (`doctor`)");
   app.footer(
       "Without -c, COMMAND gets a container of its own, made in the default hierarchy on first\n"
       "use and removed at the end. Examples:\n"

@@ -100,7 +100,7 @@ void add_attach(CLI::App& app, Context& context) {
   app.add_flag("--within-limits", options->within,
                "refuse what would exceed a limit, as things are when the attach begins");
   app.add_flag("--move", options->move,
-               "also out of a group of a service manager's, or with limits (see `doctor`)");
+               "also out of a group of a service manager or with limits (`doctor`)");
   app.callback([&context, options] {
     auto writer = open_writer(context, BringUp::kNo, Writer::Slots::kUsed);
     if (writer) writer->allow_moves(options->move);

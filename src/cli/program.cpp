@@ -250,8 +250,9 @@ void occupy_standard_descriptors() {
 /* What could not be written is a failure too. A reader that went away knows that it did. */
 int flushed(int code) {
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  if (code != kDone) return code; /* which was reported, be it this */
   if (errno != EPIPE) note(fmt::format("write to standard output: {}", std::strerror(errno)));
-  return code == kDone ? kFailed : code;
+  return kFailed;
 }
 
 }  // namespace

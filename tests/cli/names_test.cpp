@@ -252,9 +252,10 @@ TEST_F(Names, OfTasksAndFilesAreDataToo) {
     if (find_attribute(state(), slot("default:/"), "numfiles.held")) {
       expect_in({"files", "default:/a"}, "/tmp/ctnbpf-" + shown + "-");
       bool found = false;
-      for (const auto& one : plain_json({"files", "default:/a"})["descriptors"])
+      auto listed = plain_json({"files", "default:/a"});
+      for (const auto& one : listed["descriptors"])
         found = found || (one["path"] == portable(path) && one["comm"] == portable(name));
-      EXPECT_TRUE(found) << shown;
+      EXPECT_TRUE(found) << shown << " in " << listed;
     }
     task.signal(SIGKILL);
     task.wait();

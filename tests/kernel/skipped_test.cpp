@@ -17,7 +17,7 @@
 #include <thread>
 
 #include "beancounter/beancounter.h"
-#include "ctnbpf/kill.h"
+#include "ctnbpf/fsck.h"
 #include "ctnbpf/levels.h"
 #include "ctnbpf/membership.h"
 #include "kernel_test.h"
@@ -232,6 +232,25 @@ TEST_F(Skipped, WhatFailsIsNotCharged) {
       << number("default:/d", "numfiles.held");
   child.signal(SIGKILL);
   child.wait();
+}
+
+/* A file that came with a member from outside is nobody's charge: fsck tells of it, and finds nothing wrong. */
+TEST_F(Skipped, FsckTellsOfFilesThatNobodyIsChargedFor) {
+  need_level(CTN_LEVEL_FALLBACK);
+  if (IsSkipped() || HasFatalFailure()) return;
+  create("default:/d");
+  auto remarks = [&] {
+    auto writer = Writer::open(pins());
+    if (!writer) return std::string();
+    auto report = fsck(*writer, false);
+    std::string all;
+    if (report)
+      for (const std::string& one : report->remarks) all += one;
+    return all;
+  };
+  EXPECT_EQ(remarks(), "");
+  Background child = start_in("default:/d", [] { return ::pause(); });
+  EXPECT_NE(remarks().find("default:/d: its tasks have "), std::string::npos);
 }
 
 /* --- forks ------------------------------------------------------------------------------------- */
