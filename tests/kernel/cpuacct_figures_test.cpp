@@ -83,7 +83,7 @@ TEST_F(CpuacctFigures, SwitchesAndSlices) {
   Task task = start("default:/a", [&] {
     char byte = 0;
     if (::read(there[0], &byte, 1) != 1) return 1;
-    for (int i = 0; i < kSleeps; i++) ::usleep(10);
+    for (int i = 0; i < kSleeps; i++) ::usleep(500); /* a slow machine wakes before it slept less */
     burn(std::chrono::milliseconds(60)); /* a long slice, where nobody else wants the CPU */
     if (::write(back[1], &byte, 1) != 1) return 1;
     return ::pause();
