@@ -203,12 +203,12 @@ std::string_view consequence(std::string_view program) {
       Consequence{"f_release", "a task is counted until it is freed, some 30 ms longer"},
       Consequence{"f_affinity", "a member's change of its CPU mask was refused with EINVAL"},
       Consequence{"f_setscheduler",
-                  "a member may have left its CPUs; agentd and the next command look"},
+                  "a member may have left its CPUs; `fsck --repair` puts it back"},
       Consequence{"t_switch", "CPU time is charged at the next switch"},
   };
   for (const Consequence& one : kConsequences)
     if (one.program == program) return one.what;
-  if (program.starts_with("x_"))
+  if (program.starts_with("r_"))
     return "a charge for a file that was not made stays until the task makes one, or ends";
   if (program.starts_with("a_") || program.starts_with("b_") || program.starts_with("c_"))
     return "another of the three programs refuses instead; where none does the file is counted all the same";

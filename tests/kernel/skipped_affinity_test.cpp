@@ -50,7 +50,7 @@ TEST_F(SkippedAffinity, EachCallIsJudgedByItsOwnMask) {
               calls->outside_done.load());
   EXPECT_GT(calls->inside, 0);
   EXPECT_EQ(calls->inside_refused, 0);
-  /* At level fallback the program that refuses can itself be skipped: agentd and the next command look. */
+  /* At level fallback the program that refuses can itself be skipped; fsck finds who left. */
   if (state().core().level[CTN_HOOKS_PLACE] == CTN_LEVEL_STRICT || !kernel_facts().preempts()) {
     EXPECT_EQ(calls->outside_done, 0);
   }
