@@ -172,6 +172,30 @@ int BPF_PROG(f_setscheduler, struct task_struct *task, int ret) {
   return ret ? ret : cpuset_setscheduler(task);
 }
 
+/* The same where that program can be skipped: a kprobe judges, the gates refuse, and what passed all of
+ * them is seen at the function's return. */
+SEC("kprobe/security_task_setscheduler")
+int BPF_KPROBE(k_setscheduler, struct task_struct *task) {
+  cpuset_judge(task);
+  return 0;
+}
+
+#define MASK_GATE(name)                                   \
+  SEC("fmod_ret/security_task_setscheduler")              \
+  int BPF_PROG(name, struct task_struct *task, int ret) { \
+    return ret ? ret : cpuset_was_refused(task);          \
+  }
+
+MASK_GATE(a_setscheduler)
+MASK_GATE(b_setscheduler)
+MASK_GATE(c_setscheduler)
+
+SEC("kretprobe/sched_setaffinity")
+int BPF_KRETPROBE(r_affinity, long err) {
+  cpuset_was_set(err);
+  return 0;
+}
+
 /* With interrupts off, by the CPU that switches: nothing can come between, and no run is skipped. */
 SEC("tp_btf/sched_switch")
 int BPF_PROG(t_switch, bool preempt, struct task_struct *prev) {
@@ -349,11 +373,17 @@ static __always_inline int inner_file(__u32 next) {
   return 0;
 }
 
+/* By kprobes where tasks are preempted in the kernel: a tracing program that is skipped before would have
+ * the inner file charged too, one that is skipped after leave the task's next file uncharged. */
 #define INNER_FILE(name, function)                  \
   SEC("fentry/" function)                           \
   int f_##name(void *ctx) { return inner_file(1); } \
   SEC("fexit/" function)                            \
-  int x_##name(void *ctx) { return inner_file(0); }
+  int x_##name(void *ctx) { return inner_file(0); } \
+  SEC("kprobe/" function)                           \
+  int k_##name(void *ctx) { return inner_file(1); } \
+  SEC("kretprobe/" function)                        \
+  int r_##name(void *ctx) { return inner_file(0); }
 
 INNER_FILE(file_noacct, "alloc_empty_file_noaccount") /* until 6.5 */
 INNER_FILE(file_backing, "alloc_empty_backing_file")  /* since 6.5 */

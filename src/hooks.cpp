@@ -35,13 +35,21 @@ constexpr std::array kPrograms = {
     HookProgram{"k_file_free", "kprobe/security_file_free", CTN_HOOKS_FILE_FREE, kFallback,
                 When::kIfSkips},
     HookProgram{"x_file_noacct", "fexit/alloc_empty_file_noaccount", CTN_HOOKS_FILE, kGate,
-                When::kAllocGateIfThere},
+                When::kAllocGateIfCalm},
     HookProgram{"f_file_noacct", "fentry/alloc_empty_file_noaccount", CTN_HOOKS_FILE, kGate,
-                When::kAllocGateIfThere},
+                When::kAllocGateIfCalm},
+    HookProgram{"r_file_noacct", "kretprobe/alloc_empty_file_noaccount", CTN_HOOKS_FILE, kGate,
+                When::kAllocGateIfSkips},
+    HookProgram{"k_file_noacct", "kprobe/alloc_empty_file_noaccount", CTN_HOOKS_FILE, kGate,
+                When::kAllocGateIfSkips},
     HookProgram{"x_file_backing", "fexit/alloc_empty_backing_file", CTN_HOOKS_FILE, kGate,
-                When::kAllocGateIfThere},
+                When::kAllocGateIfCalm},
     HookProgram{"f_file_backing", "fentry/alloc_empty_backing_file", CTN_HOOKS_FILE, kGate,
-                When::kAllocGateIfThere},
+                When::kAllocGateIfCalm},
+    HookProgram{"r_file_backing", "kretprobe/alloc_empty_backing_file", CTN_HOOKS_FILE, kGate,
+                When::kAllocGateIfSkips},
+    HookProgram{"k_file_backing", "kprobe/alloc_empty_backing_file", CTN_HOOKS_FILE, kGate,
+                When::kAllocGateIfSkips},
     HookProgram{"f_file_alloc", "fmod_ret/security_file_alloc", CTN_HOOKS_FILE, kFallback,
                 When::kIfCalm},
     HookProgram{"k_file_alloc", "kprobe/security_file_alloc", CTN_HOOKS_FILE, kFallback,
@@ -83,8 +91,18 @@ constexpr std::array kPrograms = {
                     When::kIfCalm},
     HookProgram{"k_affinity", "kprobe/sched_setaffinity", CTN_HOOKS_PLACE, kGate, When::kIfSkips},
     HookProgram{"l_setscheduler", "lsm/task_setscheduler", CTN_HOOKS_PLACE, kStrict},
-    HookProgram{"f_setscheduler", "fmod_ret/security_task_setscheduler", CTN_HOOKS_PLACE,
-                kFallback},
+    HookProgram{"f_setscheduler", "fmod_ret/security_task_setscheduler", CTN_HOOKS_PLACE, kFallback,
+                When::kIfCalm},
+    HookProgram{"k_setscheduler", "kprobe/security_task_setscheduler", CTN_HOOKS_PLACE, kFallback,
+                When::kIfSkips},
+    HookProgram{"a_setscheduler", "fmod_ret/security_task_setscheduler", CTN_HOOKS_PLACE, kFallback,
+                When::kIfSkips},
+    HookProgram{"b_setscheduler", "fmod_ret/security_task_setscheduler", CTN_HOOKS_PLACE, kFallback,
+                When::kIfSkips},
+    HookProgram{"c_setscheduler", "fmod_ret/security_task_setscheduler", CTN_HOOKS_PLACE, kFallback,
+                When::kIfSkips},
+    HookProgram{"r_affinity", "kretprobe/sched_setaffinity", CTN_HOOKS_PLACE, kFallback,
+                When::kIfSkips},
     HookProgram{"l_task_free", "lsm/task_free", CTN_HOOKS_TASK, kStrict},
     HookProgram{"f_task_free", "fentry/security_task_free", CTN_HOOKS_TASK, kFallback},
     HookProgram{"k_task_free", "kprobe/security_task_free", CTN_HOOKS_TASK, kFallback,
@@ -117,13 +135,12 @@ struct Standby {
   const char* unskipped;
 };
 constexpr std::array kStandbys = {
-    Standby{"f_file_free", "k_file_free"},
-    Standby{"f_file_alloc", "k_file_alloc"},
-    Standby{"f_task_alloc", "k_task_alloc"},
-    Standby{"f_affinity", "k_affinity"},
-    Standby{"t_exit", "p_exit"},
-    Standby{"f_release", "k_release"},
-    Standby{"t_newtask", "k_newtask"},
+    Standby{"f_file_free", "k_file_free"},       Standby{"f_file_alloc", "k_file_alloc"},
+    Standby{"f_task_alloc", "k_task_alloc"},     Standby{"f_file_noacct", "k_file_noacct"},
+    Standby{"x_file_noacct", "r_file_noacct"},   Standby{"f_file_backing", "k_file_backing"},
+    Standby{"x_file_backing", "r_file_backing"}, Standby{"f_affinity", "k_affinity"},
+    Standby{"f_setscheduler", "k_setscheduler"}, Standby{"t_exit", "p_exit"},
+    Standby{"f_release", "k_release"},           Standby{"t_newtask", "k_newtask"},
 };
 
 /* The groups of hooks the hierarchies in use need, as bits. */
@@ -208,6 +225,12 @@ std::string_view consequence(std::string_view program) {
   };
   for (const Consequence& one : kConsequences)
     if (one.program == program) return one.what;
+  if (program == "r_affinity")
+    return "nobody noticed if a member left its CPUs; `fsck --repair` puts it back";
+  if (program.ends_with("_setscheduler"))
+    return "another of the three programs refuses instead; who leaves its CPUs all the same is put back";
+  if (program.starts_with("r_file_"))
+    return "if the kernel could not make a file below another, the task's next file is not counted";
   if (program.starts_with("r_"))
     return "a charge for a file that was not made stays until the task makes one, or ends";
   if (program.starts_with("a_") || program.starts_with("b_") || program.starts_with("c_"))
@@ -215,6 +238,16 @@ std::string_view consequence(std::string_view program) {
   if (program.starts_with("k_") || program.starts_with("p_"))
     return "somebody was in a system call on BPF maps there; another program stands in, or `fsck` finds it";
   return "a file of the kernel's own below another was counted too";
+}
+
+bool is_only_for_skips(std::string_view program) {
+  bool any = false;
+  for (const HookProgram& one : kPrograms) {
+    if (one.prog() != program) continue;
+    any = true;
+    if (one.when != When::kIfSkips && one.when != When::kAllocGateIfSkips) return false;
+  }
+  return any;
 }
 
 namespace {
@@ -239,14 +272,18 @@ bool is_loaded(const HookProgram& program, const Levels& levels) {
   if (program.when == When::kOpenGateOrSkips)
     return levels.file_gate == FileGate::kOpen ||
            (levels.skips && levels.level[CTN_HOOKS_FILE] == CTN_LEVEL_FALLBACK);
-  if (program.when == When::kAllocGateIfThere) return levels.file_gate == FileGate::kAlloc;
-  if (program.when == When::kIfSkips) {
+  bool alloc_gate = program.when == When::kAllocGateIfThere ||
+                    program.when == When::kAllocGateIfCalm ||
+                    program.when == When::kAllocGateIfSkips;
+  if (alloc_gate && levels.file_gate != FileGate::kAlloc) return false;
+  if (program.when == When::kIfSkips || program.when == When::kAllocGateIfSkips) {
     /* Who refuses what a kprobe did not charge needs the kprobe. */
     std::string_view name = program.name;
     bool gate = name.starts_with("a_") || name.starts_with("b_") || name.starts_with("c_");
     return levels.skips && (!gate || levels.works("k" + std::string(name.substr(1))));
   }
-  if (program.when != When::kIfCalm || !levels.skips) return true;
+  bool calm = program.when == When::kIfCalm || program.when == When::kAllocGateIfCalm;
+  if (!calm || !levels.skips) return true;
   auto standby = std::find_if(kStandbys.begin(), kStandbys.end(), [&](const Standby& one) {
     return program.name == std::string_view(one.tracing);
   });

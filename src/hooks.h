@@ -19,7 +19,9 @@ enum class When {
   kIfCalm,  /* where nothing is preempted in the kernel, or the kernel lacks what would be better */
   kIfSkips, /* where programs can be skipped */
   kAllocGateIfThere, /* where files are refused as they are allocated */
-  kOpenGate,         /* where they are refused otherwise: FileGate::kOpen */
+  kAllocGateIfCalm,
+  kAllocGateIfSkips,
+  kOpenGate, /* where they are refused otherwise: FileGate::kOpen */
   kOpenGateIfThere,
   kOpenGateOrSkips, /* or where the gate at the allocation can be skipped */
 };
@@ -43,6 +45,9 @@ std::span<const HookProgram> programs();
 
 /* Is the program to be loaded where the hooks are like this? */
 bool is_loaded(const HookProgram& program, const Levels& levels);
+
+/* Is the program loaded only where the kernel skips programs? */
+bool is_only_for_skips(std::string_view program);
 
 /* What follows where the kernel skips a run of the program. */
 std::string_view consequence(std::string_view program);

@@ -18,6 +18,7 @@
 #include "bpf_log.h"
 #include "ctnbpf/levels.h"
 #include "grace.h"
+#include "hooks.h"
 #include "numfiles/numfiles_hooks.h"
 #include "probe.h"
 
@@ -97,6 +98,10 @@ constexpr struct Probe {
     {"x_file_noacct", "fexit/alloc_empty_file_noaccount", false, Fires::kNot, true},
     {"f_file_backing", "fentry/alloc_empty_backing_file", false, Fires::kNot, true},
     {"x_file_backing", "fexit/alloc_empty_backing_file", false, Fires::kNot, true},
+    {"k_file_noacct", "kprobe/alloc_empty_file_noaccount", false, Fires::kNot, true},
+    {"r_file_noacct", "kretprobe/alloc_empty_file_noaccount", false, Fires::kNot, true},
+    {"k_file_backing", "kprobe/alloc_empty_backing_file", false, Fires::kNot, true},
+    {"r_file_backing", "kretprobe/alloc_empty_backing_file", false, Fires::kNot, true},
     {"l_task_alloc", "lsm/task_alloc", true, Fires::kInLife},
     {"l_task_free", "lsm/task_free", false, Fires::kLate},
     {"f_task_alloc", "fmod_ret/security_task_alloc", true, Fires::kInLife, false, kStrictTask},
@@ -144,6 +149,13 @@ constexpr struct Probe {
      Fires::kMask,
      false,
      {"l_setscheduler"}},
+    {"k_setscheduler",
+     "kprobe/security_task_setscheduler",
+     false,
+     Fires::kMask,
+     true,
+     {"l_setscheduler"}},
+    {"r_affinity", "kretprobe/sched_setaffinity", false, Fires::kMask, true, {"l_setscheduler"}},
 };
 
 bool is_lsm(const char* hook) { return std::string_view(hook).starts_with("lsm/"); }
@@ -360,8 +372,10 @@ Result<Levels> probe_levels(Probing which) {
   Skeleton all = load_probes(nullptr, error);
   bool lsm_runs = false;
   std::vector<Attached> kept;
+  levels.skips = kernel_facts().preempts();
   for (const Probe& one : kProbes) {
-    if (which == Probing::kNeeded && has_better(levels, one)) continue;
+    bool idle = !levels.skips && hooks::is_only_for_skips(one.program);
+    if (which == Probing::kNeeded && (idle || has_better(levels, one))) continue;
     /* Without `bpf` in the LSM list none of its programs runs: not waited for one by one. */
     bool hopeless = is_lsm(one.hook) && one.fires == Fires::kLate && !lsm_runs;
     std::string reason = hopeless ? "BPF LSM programs do not run" : try_probe(all.get(), one, kept);
@@ -369,7 +383,6 @@ Result<Levels> probe_levels(Probing which) {
     levels.hooks.push_back({one.program, one.hook, reason.empty(), reason});
   }
   std::uint32_t& task = levels.level[CTN_HOOKS_TASK];
-  levels.skips = kernel_facts().preempts();
   bool counts = levels.works("t_exit");
   if (levels.works("l_task_alloc") && levels.works("l_task_free") && counts)
     task = CTN_LEVEL_STRICT;

@@ -101,6 +101,7 @@ struct css_set {
 
 /* x86-64: the first arguments of a function are in di and si. */
 struct pt_regs {
+  unsigned long ax;
   unsigned long orig_ax;
   unsigned long di;
   unsigned long si;

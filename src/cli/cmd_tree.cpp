@@ -2,10 +2,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "context.h"
+#include "ctnbpf/levels.h"
 #include "ctnbpf/membership.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
@@ -50,6 +52,7 @@ class TreePrinter {
       CTN_ASSIGN(auto words, notes(top));
       for (const std::string& one : std::set<std::string>(words.begin(), words.end()))
         if (!one.empty()) first.name += ", " + one;
+      first.name += levels(hierarchy);
     }
     lines_.push_back(std::move(first));
     CTN_TRY(below(top, "", 0));
@@ -86,6 +89,22 @@ class TreePrinter {
       }
       fmt::print("{}\n", text);
     }
+  }
+
+  /* ", at level fallback", or ", numfiles at level fallback" where it is not that of all; nothing at strict. */
+  std::string levels(std::uint32_t hierarchy) const {
+    std::map<std::uint32_t, std::string> names;
+    auto bound = bound_subsystems(state_, hierarchy);
+    for (const Subsystem* subsystem : bound) {
+      std::string& list = names[level_of(*subsystem, state_.core().level)];
+      list += (list.empty() ? "" : ",") + std::string(subsystem->name);
+    }
+    std::string text;
+    for (const auto& [level, list] : names)
+      if (level != CTN_LEVEL_STRICT)
+        text +=
+            fmt::format(", {}at level {}", names.size() == 1 ? "" : list + " ", level_name(level));
+    return text;
   }
 
   /* What is limited, then what moves with time, then the rest. */

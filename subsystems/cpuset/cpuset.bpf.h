@@ -6,6 +6,11 @@
  * copy, and the hook, which runs inside of that function, reads it there. Should the first be skipped
  * (preempt=full), the hook knows by the system call's number that a mask is to be set, and refuses.
  *
+ * Without LSM where tasks are preempted in the kernel, the program that can refuse may be skipped. There a
+ * kprobe, which never is, judges; three very short programs refuse what it did not allow; and should all
+ * three be skipped for one call, a kprobe at the function's return sees that it was done all the same, and
+ * has the task put back.
+ *
  * Tasks that are in a group of the kernel's cpuset controller are left to that: it cuts the mask down
  * to the set. */
 #ifndef CTNBPF_SUBSYSTEMS_CPUSET_BPF_H
@@ -17,13 +22,20 @@
 
 PLACE_MAPS(cpuset);
 
-/* By the task that is in sched_setaffinity(): where the kernel's copy of its mask is. Full, or its
- * bucket is busy: as if the program had been skipped. */
+enum cpuset_verdict { CPUSET_UNJUDGED, CPUSET_ALLOWED, CPUSET_REFUSED };
+
+/* By the task that is in sched_setaffinity(). Full, or its bucket is busy: as if the program had been
+ * skipped. */
+struct setaffinity_call {
+  __u64 mask;    /* where the kernel's copy is, until it is judged */
+  __u32 verdict; /* of the kprobe that judges */
+  __u32 slot;    /* of the task whose mask is to be set */
+};
 struct {
   __uint(type, BPF_MAP_TYPE_LRU_HASH);
   __uint(max_entries, 1024);
   __type(key, __u64);
-  __type(value, __u64);
+  __type(value, struct setaffinity_call);
 } setaffinity SEC(".maps");
 
 /* Is some CPU of a mask, at this address in the kernel, not in force for `slot`? */
@@ -57,8 +69,9 @@ static __always_inline bool cpuset_in_group(struct task_struct *task) {
 }
 
 static __always_inline void cpuset_note_mask(const void *mask) {
-  __u64 task = (__u64)bpf_get_current_task(), at = (__u64)mask;
-  bpf_map_update_elem(&setaffinity, &task, &at, BPF_ANY);
+  __u64 task = (__u64)bpf_get_current_task();
+  struct setaffinity_call call = {.mask = (__u64)mask};
+  bpf_map_update_elem(&setaffinity, &task, &call, BPF_ANY);
 }
 
 /* x86-64: the number is 203, with a bit set by x32 programs; 241 in 32-bit ones. */
@@ -69,16 +82,60 @@ static __always_inline bool is_setaffinity(void) {
   return number == (current->thread_info.status & TS_COMPAT ? 241 : 203);
 }
 
+/* The container whose CPUs `task` has to keep to by itself, or 0. */
+static __noinline __u32 cpuset_confined_to(struct task_struct *task) {
+  struct ctn_task *record = task_find(task);
+  __u32 slot = record ? task_slot(record, CTN_CPUSET) : 0;
+  return slot < CTN_MAX_HIER || cpuset_in_group(task) ? 0 : slot;
+}
+
 /* Something about how `task` is scheduled is about to be set by the current task. */
 static __always_inline int cpuset_setscheduler(struct task_struct *task) {
   __u64 self = (__u64)bpf_get_current_task();
-  __u64 *noted = bpf_map_lookup_elem(&setaffinity, &self), mask = noted ? *noted : 0;
-  if (noted) bpf_map_delete_elem(&setaffinity, &self);
+  struct setaffinity_call *call = bpf_map_lookup_elem(&setaffinity, &self);
+  __u64 mask = call ? call->mask : 0;
+  if (call) bpf_map_delete_elem(&setaffinity, &self);
   if (!is_setaffinity()) return 0;
-  struct ctn_task *record = task_find(task);
-  __u32 slot = record ? task_slot(record, CTN_CPUSET) : 0;
-  if (slot < CTN_MAX_HIER || cpuset_in_group(task)) return 0;
-  return !mask || cpuset_outside(slot, (const void *)mask) ? -EINVAL : 0;
+  __u32 slot = cpuset_confined_to(task);
+  return slot && (!mask || cpuset_outside(slot, (const void *)mask)) ? -EINVAL : 0;
+}
+
+/* The same by a kprobe, which cannot refuse: the verdict stands in the task's note. */
+static __always_inline void cpuset_judge(struct task_struct *task) {
+  __u64 self = (__u64)bpf_get_current_task();
+  struct setaffinity_call *noted = bpf_map_lookup_elem(&setaffinity, &self);
+  __u64 mask = noted ? noted->mask : 0;
+  if (!is_setaffinity()) { /* a note that was left over */
+    if (noted) bpf_map_delete_elem(&setaffinity, &self);
+    return;
+  }
+  struct setaffinity_call call = {.verdict = CPUSET_ALLOWED, .slot = cpuset_confined_to(task)};
+  if (call.slot && (!mask || cpuset_outside(call.slot, (const void *)mask)))
+    call.verdict = CPUSET_REFUSED;
+  bpf_map_update_elem(&setaffinity, &self, &call, BPF_ANY);
+}
+
+/* By the programs that refuse what the kprobe judged. Without a verdict, whoever is confined is refused. */
+static __always_inline int cpuset_was_refused(struct task_struct *task) {
+  __u64 self = (__u64)bpf_get_current_task();
+  struct setaffinity_call *call = bpf_map_lookup_elem(&setaffinity, &self);
+  if (call && call->verdict) return call->verdict == CPUSET_REFUSED ? -EINVAL : 0;
+  return is_setaffinity() && cpuset_confined_to(task) ? -EINVAL : 0;
+}
+
+/* A task is outside of its CPUs: the next writer, agentd at the latest, places it anew. */
+static __always_inline void cpuset_strayed(__u32 slot) {
+  count_miss(CTN_MISS_STRAYED);
+  event_emit(CTN_EVENT_STRAYED, slot, slot);
+}
+
+/* At the end of sched_setaffinity(). */
+static __always_inline void cpuset_was_set(long err) {
+  __u64 self = (__u64)bpf_get_current_task();
+  struct setaffinity_call *call = bpf_map_lookup_elem(&setaffinity, &self);
+  if (!call) return;
+  if (call->verdict == CPUSET_REFUSED && !err) cpuset_strayed(call->slot);
+  bpf_map_delete_elem(&setaffinity, &self);
 }
 
 static __always_inline bool cpuset_confines(__u32 slot) {
@@ -102,8 +159,7 @@ static __always_inline void cpuset_born(struct task_struct *child, struct ctn_ta
   if (!moved &&
       (slot < CTN_MAX_HIER || !cpuset_outside(slot, &child->cpus_mask) || cpuset_in_group(child)))
     return;
-  count_miss(CTN_MISS_STRAYED);
-  event_emit(CTN_EVENT_STRAYED, slot, slot);
+  cpuset_strayed(slot);
 }
 
 #endif

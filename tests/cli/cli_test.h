@@ -76,6 +76,11 @@ class CliTest : public KernelTest {
 
   /* The subsystems of the default layout on this kernel, as `tree` and `where` print them. */
   std::string bound() const { return subsystem_list(state(), 0); }
+  /* The default hierarchy's first line in `tree`. */
+  std::string title() const {
+    return "default (" + bound() + ")" +
+           (level() == CTN_LEVEL_STRICT ? "" : std::string(", at level ") + level_name(level()));
+  }
 
   /* How to set a limit on any kernel. */
   void limit(const std::string& address, const std::string& value) {

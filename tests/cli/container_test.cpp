@@ -177,7 +177,7 @@ TEST_F(Container, RmTriesEachAddressAndTakesTrees) {
   Output removed = ctnbpf({"rm", "-r", "default:/a", "default:/nosuch", "default:/c"});
   EXPECT_EQ(removed.code, 1);
   expect_message(removed.err, {"no container default:/nosuch", "`ctnbpf tree default:/`"});
-  EXPECT_EQ(out({"tree"}), "default (" + bound() + ")\n");
+  EXPECT_EQ(out({"tree"}), title() + "\n");
 }
 
 /* rm -r removes what can go and names each container that is in use, not those above it. */

@@ -23,22 +23,21 @@ TEST_F(Show, TreeIsDrawnWithBoxes) {
   limit("default:/build", "64");
   limit("default:/build/42", "32");
   Background task = sleeper("default:/build/41");
-  EXPECT_EQ(out({"tree"}), "default (" + bound() +
-                               ")\n"
+  EXPECT_EQ(out({"tree"}), title() +
+                               "\n"
                                "└─ build            tasks 1/64\n"
                                "   ├─ 41            tasks 1\n"
                                "   └─ 42            tasks 0/32\n"
                                "      └─ deep       tasks 0\n");
-  EXPECT_EQ(out({"tree", "--depth", "1"}),
-            "default (" + bound() + ")\n└─ build            tasks 1/64\n");
-  EXPECT_EQ(out({"tree", "--depth=0"}), "default (" + bound() + ")\n");
+  EXPECT_EQ(out({"tree", "--depth", "1"}), title() + "\n└─ build            tasks 1/64\n");
+  EXPECT_EQ(out({"tree", "--depth=0"}), title() + "\n");
   EXPECT_EQ(out({"tree", "numtasks:/build/42"}), "default:/build/42 (" + bound() +
                                                      ")   tasks 0/32\n"
                                                      "└─ deep" +
                                                      std::string(21 + bound().size() - 5, ' ') +
                                                      "tasks 0\n");
   EXPECT_EQ(out({"tree", "-a", "--depth", "1"}),
-            "default (" + bound() + ")\n└─ build            tasks 1/64 (peak 1, 0 refused)\n");
+            title() + "\n└─ build            tasks 1/64 (peak 1, 0 refused)\n");
   fails({"tree", "default:/nosuch"}, 1, {"no container default:/nosuch"});
   fails({"tree", "--depth", "-1"}, 2, {"--depth"});
 }
@@ -54,8 +53,8 @@ TEST_F(Show, TreeShowsTasksAndEveryHierarchy) {
   std::FILE* file = std::fopen("/proc/self/comm", "r");
   ASSERT_TRUE(file != nullptr && std::fscanf(file, "%31s", comm) == 1);
   std::fclose(file);
-  EXPECT_EQ(out({"tree", "-t"}), "default (" + bound() +
-                                     ")\n"
+  EXPECT_EQ(out({"tree", "-t"}), title() +
+                                     "\n"
                                      "└─ x                tasks 1\n"
                                      "   ├─ " +
                                      std::to_string(task.pid()) + " " + comm +
@@ -73,8 +72,8 @@ TEST_F(Show, NamesAreNeverRaw) {
   create(
       "default:/gr\xc3\xbc\xc3\x9f"
       "e-und-noch-mehr");
-  EXPECT_EQ(out({"tree"}), "default (" + bound() +
-                               ")\n"
+  EXPECT_EQ(out({"tree"}), title() +
+                               "\n"
                                "├─ bad\\xff               tasks 0\n"
                                "└─ gr\xc3\xbc\xc3\x9f"
                                "e-und-noch-mehr   tasks 0\n");

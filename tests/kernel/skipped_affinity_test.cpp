@@ -8,6 +8,7 @@
 
 #include "ctnbpf/levels.h"
 #include "placement_test.h"
+#include "skipped_runs.h"
 #include "storm.h"
 
 namespace ctnbpf::test {
@@ -28,6 +29,9 @@ TEST_F(SkippedAffinity, EachCallIsJudgedByItsOwnMask) {
   NEED(need_refusals());
   use_driver("affinity");
   create("p:/x", {"cpuset.cpus=0"});
+  SkippedRuns skipped(pins());
+  auto strayed = [&] { return static_cast<long>(load(state().core().misses[CTN_MISS_STRAYED])); };
+  long before = strayed();
   auto* calls = new (::mmap(nullptr, sizeof(Calls), PROT_READ | PROT_WRITE,
                             MAP_SHARED | MAP_ANONYMOUS, -1, 0)) Calls;
   std::vector<Background> members;
@@ -45,12 +49,16 @@ TEST_F(SkippedAffinity, EachCallIsJudgedByItsOwnMask) {
   EXPECT_FALSE(eventually([] { return false; }, std::chrono::seconds(storm_seconds())));
   calls->go = false;
   for (Background& member : members) EXPECT_EQ(member.wait(), 0);
-  std::printf("%ld calls to masks inside, %ld of them refused; %ld outside, %ld of them done\n",
-              calls->inside.load(), calls->inside_refused.load(), calls->outside.load(),
-              calls->outside_done.load());
+  long noticed = strayed() - before;
+  std::printf(
+      "%ld calls to masks inside, %ld of them refused; %ld outside, %ld of them done, %ld noticed; "
+      "skipped runs %lu: %s\n",
+      calls->inside.load(), calls->inside_refused.load(), calls->outside.load(),
+      calls->outside_done.load(), noticed, skipped.sum(), skipped.each().c_str());
   EXPECT_GT(calls->inside, 0);
   EXPECT_EQ(calls->inside_refused, 0);
-  /* At level fallback the program that refuses can itself be skipped; fsck finds who left. */
+  /* At level fallback all programs that can refuse may have been skipped; the next writer puts it right. */
+  EXPECT_EQ(noticed, calls->outside_done);
   if (state().core().level[CTN_HOOKS_PLACE] == CTN_LEVEL_STRICT || !kernel_facts().preempts()) {
     EXPECT_EQ(calls->outside_done, 0);
   }
