@@ -34,7 +34,17 @@ int open_once() {
 }  // namespace
 
 bool in_full() { return std::getenv("CTNBPF_CRASH_ALL") != nullptr; }
-bool at_odd_steps() { return std::getenv("CTNBPF_CRASH_ODD") != nullptr && !in_full(); }
+
+namespace {
+
+std::uint64_t from_environment(const char* name) {
+  const char* text = std::getenv(name);
+  return text == nullptr || in_full() ? 1 : std::max(1ULL, std::strtoull(text, nullptr, 10));
+}
+
+}  // namespace
+
+std::uint64_t stride() { return from_environment("CTNBPF_CRASH_STRIDE"); }
 
 void at_every_step(const std::string& name, Kills kills,
                    const std::function<Stopped(std::uint64_t stop_at)>& round) {
@@ -42,8 +52,9 @@ void at_every_step(const std::string& name, Kills kills,
   std::uint64_t killed = 0;
   auto few = static_cast<std::uint64_t>(kills);
   if (few == 0 || in_full()) {
-    std::uint64_t stride = at_odd_steps() ? 2 : 1;
-    for (std::uint64_t step = 1; !::testing::Test::HasFailure(); step += stride) {
+    /* At the first in any case: a command may have few. */
+    for (std::uint64_t step = 1, first = from_environment("CTNBPF_CRASH_FIRST");
+         !::testing::Test::HasFailure(); step = step == 1 && first > 1 ? first : step + stride()) {
       Stopped stopped = round(step);
       steps = stopped.steps;
       if (!stopped.killed) break;
@@ -51,7 +62,7 @@ void at_every_step(const std::string& name, Kills kills,
     }
   } else {
     steps = round(kNever).steps;
-    few = std::min(few, steps);
+    few = std::min({few, steps, std::max<std::uint64_t>(few / stride(), 3)});
     for (std::uint64_t i = 0; i < few && !::testing::Test::HasFailure(); i++)
       killed += round(few == 1 ? (steps + 1) / 2 : 1 + i * (steps - 1) / (few - 1)).killed;
   }

@@ -22,9 +22,9 @@ using Argv = std::vector<std::string>;
 /* The long form: each command at each step. In the short one some commands are killed at a few steps,
  * or at system calls and not at stores: those that repeat what others do by the same functions. */
 bool in_full();
-/* Where another run kills at each step, every second is enough (CTNBPF_CRASH_ODD): the steps are those of
- * the command, not of the kernel. */
-bool at_odd_steps();
+/* Every how manieth step, from CTNBPF_CRASH_FIRST on (CTNBPF_CRASH_STRIDE; 1): the steps are those of the
+ * command, not of the kernel, so what one kernel leaves out another does. */
+std::uint64_t stride();
 
 /* How often a command is killed in the short form. */
 enum class Kills : unsigned { kEach = 0, kOnce = 1, kThree = 3, kFew = 8, kMany = 40 };
