@@ -53,6 +53,8 @@ struct Figures {
   std::uint64_t peak = 0;
   std::uint64_t limit = CTN_UNLIMITED;
   std::uint64_t refused = 0; /* by this container's limit, here or below */
+  std::optional<std::uint64_t> refused_by_rate =
+      {}; /* likewise by its rate, if there is such a thing */
 };
 
 /* What stands between a container and one thing more of a kind, for `explain`. */

@@ -11,9 +11,11 @@
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
 #include "launch.h"
-#include "meters.h"
+#include "metrics/meters.h"
 
 namespace ctnbpf::cli {
+
+using metrics::Meters;
 namespace {
 
 constexpr int kNotExecutable = 126;

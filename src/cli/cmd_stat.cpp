@@ -10,17 +10,22 @@
 
 #include "context.h"
 #include "ctnbpf/tree.h"
+#include "metrics/exposition.h"
 #include "removed.h"
-#include "stat_table.h"
+#include "stat_print.h"
 #include "table.h"
 
 namespace ctnbpf::cli {
+
+using metrics::Meters;
+
 namespace {
 
 struct Options {
   std::vector<std::string> addresses;
   bool recursive = false;
   bool removed = false;
+  bool transient = false;
   std::string sort;
   double interval = 0;     /* seconds; 0: once */
   std::uint64_t count = 0; /* batches; 0: for ever */
@@ -54,6 +59,10 @@ void print_in_place(const std::string& text) {
   fmt::print("{}{}\n", kHomeAndClear, text.substr(0, end));
 }
 
+bool is_for_collectors(const std::string& format) {
+  return format == "openmetrics" || format == "prometheus";
+}
+
 class Stat {
  public:
   Stat(const Context& context, const Options& options)
@@ -61,7 +70,8 @@ class Stat {
 
   Result<void> once() {
     CTN_ASSIGN(State state, State::open(context_.pins()));
-    CTN_TRY(format_ == "openmetrics" ? meters_.read(state) : meters_.read_rates(state));
+    if (is_for_collectors(format_)) return expose(state);
+    CTN_TRY(meters_.read_rates(state));
     return print(state);
   }
 
@@ -87,16 +97,34 @@ class Stat {
   }
 
  private:
+  /* Those of the containers that were named, or all there is, that of the machine too. */
+  Result<void> expose(const State& state) {
+    meters_.keep_series();
+    CTN_TRY(meters_.read(state));
+    bool all = options_.addresses.empty();
+    metrics::Selection selection;
+    selection.transient = options_.transient;
+    CTN_ASSIGN(std::vector<Slot> slots,
+               all ? metrics::select(state, selection)
+                   : wanted(state, options_, tree::Order::kAny)); /* nobody reads them */
+    CTN_ASSIGN(StatTable table, metrics::make_stat(state, meters_, slots));
+    metrics::Exposition out(stdout, format_ == "prometheus" ? metrics::Format::kPrometheus
+                                                            : metrics::Format::kOpenMetrics);
+    if (all) {
+      out.build(true, version());
+      CTN_TRY(out.machine(state));
+    }
+    out.containers(table, meters_);
+    out.end();
+    return {};
+  }
+
   Result<void> print(const State& state) {
-    /* Who collects metrics does not read them. */
-    tree::Order order = format_ == "openmetrics" ? tree::Order::kAny : tree::Order::kByName;
-    CTN_ASSIGN(std::vector<Slot> slots, wanted(state, options_, order));
-    CTN_ASSIGN(StatTable table, make_stat(state, meters_, slots));
-    if (!options_.sort.empty()) CTN_TRY(sort_stat(table, options_.sort));
+    CTN_ASSIGN(std::vector<Slot> slots, wanted(state, options_, tree::Order::kByName));
+    CTN_ASSIGN(StatTable table, metrics::make_stat(state, meters_, slots));
+    if (!options_.sort.empty()) CTN_TRY(metrics::sort_stat(table, options_.sort));
     if (format_ == "json")
       print_json(stat_json(table));
-    else if (format_ == "openmetrics")
-      write_openmetrics(table, stdout);
     else if (format_ == "csv")
       write_csv(table, stdout);
     else if (in_place_)
@@ -134,9 +162,11 @@ void add_stat(CLI::App& app, Context& context) {
       ->type_name("COUNT")
       ->check(CLI::Range(1, 1'000'000'000))
       ->needs(interval);
-  app.add_option("--format", options->format, "table, json, csv or openmetrics")
+  app.add_option("--format", options->format, "table, json, csv, openmetrics or prometheus")
       ->type_name("FORMAT")
-      ->check(CLI::IsMember({"table", "json", "csv", "openmetrics"}));
+      ->check(CLI::IsMember({"table", "json", "csv", "openmetrics", "prometheus"}));
+  app.add_flag("--transient", options->transient,
+               "openmetrics and prometheus: with containers that `run` made");
   app.footer(
       "Columns as csv names them, for -s too: tasks, tasks_peak, tasks_limit, tasks_refused, "
       "likewise\n"
@@ -148,8 +178,10 @@ void add_stat(CLI::App& app, Context& context) {
       "the\n"
       "batches.");
   app.callback([&context, options, interval] {
-    if (options->removed && options->format == "openmetrics")
-      throw CLI::ExcludesError("--format openmetrics", "--removed");
+    if (options->removed && is_for_collectors(options->format))
+      throw CLI::ExcludesError("--format " + options->format, "--removed");
+    if (interval->count() > 0 && is_for_collectors(options->format))
+      throw CLI::ExcludesError("--format " + options->format, "--interval");
     Stat stat(context, *options);
     auto done = options->removed
                     ? show_removed(context, options->addresses, options->recursive, options->format)

@@ -11,11 +11,13 @@
 #include "ctnbpf/membership.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
-#include "meters.h"
+#include "metrics/meters.h"
 #include "table.h"
 #include "value_json.h"
 
 namespace ctnbpf::cli {
+
+using metrics::Meters;
 namespace {
 
 struct TreeOptions {

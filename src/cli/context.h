@@ -41,6 +41,8 @@ struct Command {
 };
 std::span<const Command> commands();
 
+const char* version(); /* "1.0.0" */
+
 /* What these print appears when the writer lock is released, if open_writer() has taken it; nothing else may be
  * printed meanwhile. */
 
@@ -95,6 +97,8 @@ CLI::Validator seconds_between(double lowest, double highest);
 /* A positive pid from text: EINVAL. */
 Result<int> parse_pid(const std::string& text);
 
+void add_top(CLI::App& app, Context& context);
+void add_exporter(CLI::App& app, Context& context);
 void add_doctor(CLI::App& app, Context& context);
 void add_up(CLI::App& app, Context& context);
 void add_down(CLI::App& app, Context& context);

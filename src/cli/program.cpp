@@ -27,6 +27,7 @@ std::span<const Command> commands() {
       Command{"run", "run a command in a container", add_run, true, true},
       Command{"tree", "show hierarchies and containers", add_tree},
       Command{"stat", "show use, peaks, limits and refusals", add_stat},
+      Command{"top", "show use and refusals live", add_top},
       Command{"create", "make containers", add_create},
       Command{"rm", "remove containers", add_rm},
       Command{"rename", "give a container another name", add_rename},
@@ -42,6 +43,7 @@ std::span<const Command> commands() {
       Command{"hierarchy", "make, list and destroy hierarchies", add_hierarchy},
       Command{"subsystems", "list subsystems and their attributes", add_subsystems},
       Command{"events", "show what happened: refusals, containers that became empty", add_events},
+      Command{"exporter", "serve figures to Prometheus over HTTP", add_exporter},
       Command{"agentd", "serve release agents, and tidy up after killed runs", add_agentd},
       Command{"doctor", "say what this kernel can enforce, why, and the cure", add_doctor, false},
       Command{"up", "load everything into the kernel", add_up},
@@ -51,6 +53,8 @@ std::span<const Command> commands() {
   };
   return kCommands;
 }
+
+const char* version() { return CTNBPF_VERSION; }
 
 namespace {
 

@@ -1,14 +1,15 @@
-#include "meters.h"
+#include "metrics/meters.h"
 
 #include <thread>
 
-namespace ctnbpf::cli {
+namespace ctnbpf::metrics {
 
 Result<void> Meters::read(const State& state) {
   for (const Subsystem* subsystem : subsystems()) {
     if (subsystem->meter == nullptr || load(state.core().bound[subsystem->id]) == 0) continue;
     auto& meter = meters_[subsystem];
     if (!meter) meter = subsystem->meter();
+    if (keeps_series_) meter->keep_series();
     CTN_TRY(meter->read(state));
   }
   return {};
@@ -26,4 +27,4 @@ const Meter* Meters::of(const Subsystem& subsystem) const {
   return found == meters_.end() ? nullptr : found->second.get();
 }
 
-}  // namespace ctnbpf::cli
+}  // namespace ctnbpf::metrics

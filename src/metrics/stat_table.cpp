@@ -1,18 +1,14 @@
-#include "stat_table.h"
+#include "metrics/stat_table.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "ctnbpf/address.h"
 #include "ctnbpf/nearest.h"
 #include "ctnbpf/tree.h"
-#include "table.h"
-#include "text_writer.h"
-#include "value_json.h"
 
-namespace ctnbpf::cli {
+namespace ctnbpf::metrics {
 namespace {
 
 using Kind = StatColumn::Kind;
@@ -35,7 +31,8 @@ void add_figures(std::vector<StatColumn>& columns, const Subsystem& subsystem,
   columns.push_back(
       {&subsystem, "limit", noun + "_limit", "limit", "most " + noun + " it may have"});
   columns.push_back({&subsystem, "refused", noun + "_refused", "refused",
-                     noun + " refused by this container's limit", Kind::kCount, true});
+                     noun + " refused, by what of the container refused them", Kind::kCount, true,
+                     "", "by=\"limit\""});
 }
 
 /* The columns of one subsystem, those of its figures first, as in its rows. */
@@ -44,7 +41,11 @@ Result<std::vector<StatColumn>> columns_of(const State& state, const Meters& met
   std::vector<StatColumn> columns;
   if (subsystem.figures != nullptr) {
     CTN_ASSIGN(Figures figures, subsystem.figures(state, slot));
-    add_figures(columns, subsystem, std::string(figures.noun));
+    std::string noun(figures.noun);
+    add_figures(columns, subsystem, noun);
+    if (figures.refused_by_rate)
+      columns.push_back({&subsystem, "refused_by_rate", noun + "_refused_by_rate", "by rate", "",
+                         Kind::kCount, true, noun + "_refused", "by=\"rate\"", true});
   }
   if (const Meter* meter = meters.of(subsystem); meter != nullptr)
     for (const MeterColumn& column : meter->columns())
@@ -71,6 +72,10 @@ Result<void> fill(const State& state, const Part& part, Slot slot,
     out[2] = figures.limit;
     out[3] = figures.refused;
     out = out.subspan(4);
+    if (figures.refused_by_rate) {
+      out[0] = figures.refused_by_rate;
+      out = out.subspan(1);
+    }
   }
   if (part.meter != nullptr) part.meter->values(slot, out);
   return {};
@@ -109,12 +114,6 @@ bool before(const Subsystem* a, const Subsystem* b) {
   return a->figures != nullptr && b->figures == nullptr;
 }
 
-std::string text_of(const StatColumn& column, std::uint64_t value) {
-  if (value == CTN_UNLIMITED) return "max";
-  if (column.kind == Kind::kNanoseconds) return in_seconds(value);
-  return std::to_string(value);
-}
-
 }  // namespace
 
 Result<StatTable> make_stat(const State& state, const Meters& meters,
@@ -137,6 +136,7 @@ Result<StatTable> make_stat(const State& state, const Meters& meters,
   Addresses addresses(state);
   table.rows.reserve(slots.size());
   table.addresses.reserve(slots.size() * kUsualAddress);
+  table.slots = slots;
   table.values.resize(slots.size() * table.columns.size());
   std::span<std::optional<std::uint64_t>> values = table.values; /* of the rows that are left */
   for (Slot slot : slots) {
@@ -160,11 +160,12 @@ Result<void> sort_stat(StatTable& table, const std::string& column) {
     return {};
   }
   auto found = std::find_if(table.columns.begin(), table.columns.end(), [&](const StatColumn& one) {
-    return one.name == column || one.title == column;
+    return !one.collected && (one.name == column || one.title == column);
   });
   if (found == table.columns.end()) {
     std::vector<std::string> names{"container"};
-    for (const StatColumn& one : table.columns) names.push_back(one.name);
+    for (const StatColumn& one : table.columns)
+      if (!one.collected) names.push_back(one.name);
     return Error{EINVAL, fmt::format("no column '{}':{} there are {}", printable(column),
                                      did_you_mean(column, names), fmt::join(names, ", "))};
   }
@@ -175,46 +176,4 @@ Result<void> sort_stat(StatTable& table, const std::string& column) {
   return {};
 }
 
-std::vector<std::vector<std::string>> stat_cells(const StatTable& table) {
-  std::vector<std::vector<std::string>> lines(1, {"container"});
-  for (const StatColumn& column : table.columns) lines[0].push_back(column.title);
-  for (const StatRow& row : table.rows) {
-    std::vector<std::string> line{printable(table.container(row))};
-    for (std::size_t i = 0; i < table.columns.size(); i++) {
-      const auto& value = table.at(row, i);
-      line.push_back(value ? text_of(table.columns[i], *value) : "-");
-    }
-    lines.push_back(std::move(line));
-  }
-  return lines;
-}
-
-void write_csv(const StatTable& table, std::FILE* file) {
-  TextWriter out(file);
-  out.text("container");
-  for (const StatColumn& column : table.columns) out.text("," + column.name);
-  out.character('\n');
-  for (const StatRow& row : table.rows) {
-    out.text(csv_cell(printable(table.container(row))));
-    for (std::size_t i = 0; i < table.columns.size(); i++) {
-      out.character(',');
-      if (const auto& value = table.at(row, i)) out.number(*value, "max");
-    }
-    out.character('\n');
-  }
-}
-
-nlohmann::ordered_json stat_json(const StatTable& table) {
-  nlohmann::ordered_json json = nlohmann::ordered_json::array();
-  for (const StatRow& row : table.rows) {
-    nlohmann::ordered_json one;
-    one["container"] = portable(table.container(row));
-    for (std::size_t i = 0; i < table.columns.size(); i++)
-      if (const auto& value = table.at(row, i))
-        one[table.columns[i].subsystem->name][table.columns[i].key] = to_json(*value);
-    json.push_back(one);
-  }
-  return json;
-}
-
-}  // namespace ctnbpf::cli
+}  // namespace ctnbpf::metrics

@@ -1,17 +1,15 @@
-/* What `stat` shows: columns that the subsystems' tables give, a row for each container. */
+/* What `stat` and collectors show: columns that the subsystems' tables give, a row for each container. */
 #pragma once
 
-#include <cstdio>
-#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "ctnbpf/subsystem.h"
-#include "meters.h"
+#include "metrics/meters.h"
 
-namespace ctnbpf::cli {
+namespace ctnbpf::metrics {
 
 struct StatColumn {
   enum class Kind { kCount, kNanoseconds, kPercent, kRate };
@@ -22,6 +20,10 @@ struct StatColumn {
   std::string help;
   Kind kind = Kind::kCount;
   bool grows = false; /* and never shrinks */
+  std::string
+      family{}; /* for collectors, if that is not `name`: several columns may be one metric */
+  std::string label{};    /* then what tells them apart: `by="rate"` */
+  bool collected = false; /* for collectors alone */
 };
 
 struct StatRow { /* where in the table's pieces */
@@ -36,6 +38,7 @@ struct StatTable {
   std::vector<StatRow> rows;
   std::vector<std::optional<std::uint64_t>> values;
   std::string addresses;
+  std::vector<Slot> slots; /* by number of the row */
 
   std::string_view container(const StatRow& row) const {
     return {addresses.data() + row.address, row.address_size};
@@ -53,11 +56,4 @@ Result<StatTable> make_stat(const State& state, const Meters& meters,
 /* By a column's name or title, the largest first; or by "container". EINVAL names the columns. */
 Result<void> sort_stat(StatTable& table, const std::string& column);
 
-/* Lines of cells for people, the headings first, in units as people like them. */
-std::vector<std::vector<std::string>> stat_cells(const StatTable& table);
-void write_csv(const StatTable& table, std::FILE* file);
-nlohmann::ordered_json stat_json(const StatTable& table);
-/* The OpenMetrics text format, without rates: whoever collects it makes his own. */
-void write_openmetrics(const StatTable& table, std::FILE* file);
-
-}  // namespace ctnbpf::cli
+}  // namespace ctnbpf::metrics

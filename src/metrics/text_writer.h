@@ -10,7 +10,7 @@
 
 #include "ctnbpf/abi.h"
 
-namespace ctnbpf::cli {
+namespace ctnbpf::metrics {
 
 /* What it could not write shows in ferror(), which a command looks at when it ends. */
 class TextWriter {
@@ -65,4 +65,4 @@ class TextWriter {
   std::size_t used_ = 0;
 };
 
-}  // namespace ctnbpf::cli
+}  // namespace ctnbpf::metrics

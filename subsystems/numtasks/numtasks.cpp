@@ -190,11 +190,12 @@ Result<Figures> figures(const State& state, Slot slot) {
   CTN_ASSIGN(auto all, states(state));
   if (slot < CTN_MAX_HIER) {
     std::uint64_t tasks = tasks_of_machine(); /* the kernel keeps no peak: what is known is now */
-    return Figures{"tasks", tasks, tasks, CTN_UNLIMITED, load(all[slot].events)};
+    return Figures{
+        "tasks", tasks, tasks, CTN_UNLIMITED, load(all[slot].events), load(all[slot].rate_events)};
   }
   const numtasks_state& own = all[slot];
-  return Figures{"tasks", numtasks::current_of(own), peak_of(own), load(own.bound),
-                 load(own.events)};
+  return Figures{"tasks",         numtasks::current_of(own), peak_of(own),
+                 load(own.bound), load(own.events),          load(own.rate_events)};
 }
 
 }  // namespace

@@ -89,7 +89,7 @@ TEST_F(Names, EveryCommandTakesThemAndGivesThemBack) {
     expect_in({"tree", address}, "default:/" + shown + " (");
     expect_in({"stat", "--format", "csv"}, "\n" + csv + ",1,");
     expect_in({"stat", "--format", "openmetrics"},
-              "ctnbpf_tasks{container=\"default:/" + label + "\"} 1\n");
+              "ctnbpf_tasks{hierarchy=\"default\",path=\"/" + label + "\"} 1\n");
     const std::string named = "default:/" + in_json;
     EXPECT_EQ(plain_json({"stat", address})[0]["container"], named);
     EXPECT_EQ(plain_json({"tree"})[0]["children"][0]["container"], named);
@@ -136,13 +136,10 @@ TEST_F(Names, NoTwoLookTheSame) {
   for (const char* format : {"table", "csv", "openmetrics", "json"}) {
     std::set<std::string> seen;
     std::string text = plain({"stat", "--format", format});
-    const std::string_view metric = "ctnbpf_tasks{";
-    for (std::size_t at = text.find("default:/"); at != std::string::npos;
-         at = text.find("default:/", at + 1)) {
-      std::string line = text.substr(text.rfind('\n', at) + 1);
-      if (format == std::string("openmetrics") && !line.starts_with(metric)) continue;
-      seen.insert(text.substr(at, text.find_first_of(",\n} ", at) - at));
-    }
+    const bool metrics = format == std::string("openmetrics");
+    const std::string begin = metrics ? "ctnbpf_tasks{" : "default:/";
+    for (std::size_t at = text.find(begin); at != std::string::npos; at = text.find(begin, at + 1))
+      seen.insert(text.substr(at, text.find_first_of(metrics ? "\n" : ",\n} ", at) - at));
     EXPECT_EQ(seen.size(), names.size() + 1) << format << "\n" << text;
   }
 }

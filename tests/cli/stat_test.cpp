@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "cli_test.h"
+#include "metrics_text.h"
 #include "terminal.h"
 
 namespace ctnbpf::test {
@@ -143,46 +144,30 @@ TEST_F(StatCpu, SortsByAColumn) {
   fails({"stat", "-s", "nosuch"}, 1, {"no column 'nosuch'", "tasks_peak", "cpu_percent"});
 }
 
-/* A reader of the format, as strict as its text: https://openmetrics.io. */
-TEST_F(StatCpu, OpenMetricsIsValid) {
+TEST_F(StatCpu, BothFormatsForCollectorsAreValid) {
   create("default:/we\"ird\\na");
   create("default:/b");
   Background task = busy("default:/b");
   wait_for_usage("default:/b");
   limit("default:/b", "7");
-  std::string text = out({"stat", "--format", "openmetrics"});
-  ASSERT_TRUE(text.ends_with("\n# EOF\n")) << text;
-  const std::regex metadata("# (TYPE|UNIT|HELP) ([a-z_]+) (.+)");
-  const std::regex sample(
-      "([a-z_]+)\\{container=\"((?:[^\"\\\\]|\\\\[\"\\\\n])*)\"\\} ([0-9]+(?:\\.[0-9]+)?|\\+Inf)");
-  std::set<std::string> families;
-  std::map<std::string, std::string> values; /* by name and container */
-  std::string family;
-  std::string type;
-  for (const std::string& line : lines(text.substr(0, text.size() - 6))) {
-    std::smatch part;
-    if (std::regex_match(line, part, metadata)) {
-      if (part[1] == "TYPE") {
-        family = part[2];
-        type = part[3];
-        EXPECT_TRUE(families.insert(family).second) << family << " is in two places";
-        EXPECT_TRUE(type == "gauge" || type == "counter") << line;
-      }
-      if (part[1] == "UNIT") {
-        EXPECT_TRUE(family.ends_with("_" + part[3].str())) << line;
-      }
-      EXPECT_EQ(part[2], family) << line;
-      continue;
-    }
-    ASSERT_TRUE(std::regex_match(line, part, sample)) << line;
-    EXPECT_EQ(part[1], type == "counter" ? family + "_total" : family) << line;
-    EXPECT_TRUE(values.emplace(part[1].str() + " " + part[2].str(), part[3]).second) << line;
+  auto of = [](const std::string& metric, const std::string& path) {
+    return metric + "{hierarchy=\"default\",path=\"" + path + "\"}";
+  };
+  for (const char* format : {"openmetrics", "prometheus"}) {
+    SCOPED_TRACE(format);
+    Metrics values =
+        read_metrics(out({"stat", "--format", format}), format == std::string("openmetrics"));
+    EXPECT_EQ(values[of("ctnbpf_tasks_limit", "/b")], "7");
+    EXPECT_EQ(values[of("ctnbpf_tasks", "/b")], "1");
+    EXPECT_GE(std::stod(values[of("ctnbpf_cpu_seconds_total", "/b")]), 0.02);
+    /* A backslash is escaped once, as the format has it. */
+    EXPECT_TRUE(values.contains(of("ctnbpf_tasks", "/we\\\"ird\\\\na")));
+    /* Of containers that are named, those alone. */
+    Metrics named = read_metrics(out({"stat", "default:/b", "--format", format}),
+                                 format == std::string("openmetrics"));
+    EXPECT_TRUE(named.contains(of("ctnbpf_tasks", "/b")));
+    EXPECT_FALSE(named.contains(of("ctnbpf_tasks", "/")) || named.contains("ctnbpf_up"));
   }
-  EXPECT_EQ(values["ctnbpf_tasks_limit default:/b"], "7");
-  EXPECT_EQ(values["ctnbpf_tasks default:/b"], "1");
-  EXPECT_GE(std::stod(values["ctnbpf_cpu_seconds_total default:/b"]), 0.02);
-  /* A backslash is escaped once, as the format has it. */
-  EXPECT_TRUE(values.contains("ctnbpf_tasks default:/we\\\"ird\\\\na")) << text;
 }
 
 /* Children nobody waits for are in the container's account all the same. */

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <pty.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <array>
@@ -23,11 +24,13 @@ inline constexpr const char* kCtrlZ = "\x1a";
 /* The program leads a session whose terminal this is. Killed and reaped at the latest with it. */
 class Pty {
  public:
-  explicit Pty(const std::vector<std::string>& argv) {
-    pid_ = ::forkpty(&master_, nullptr, nullptr, nullptr);
+  explicit Pty(const std::vector<std::string>& argv, const char* term = "dumb", int rows = 0,
+               int columns = 0) {
+    winsize size = size_of(rows, columns);
+    pid_ = ::forkpty(&master_, nullptr, nullptr, rows != 0 ? &size : nullptr);
     if (pid_ == 0) {
       for (int signal : {SIGINT, SIGQUIT, SIGHUP, SIGTSTP}) ::signal(signal, SIG_DFL);
-      ::setenv("TERM", "dumb", 1);
+      ::setenv("TERM", term, 1);
       ::setenv("PS1", "$ ", 1);
       exec(argv);
     }
@@ -76,6 +79,11 @@ class Pty {
     return shows(text);
   }
 
+  void resize(int rows, int columns) const {
+    winsize size = size_of(rows, columns);
+    EXPECT_EQ(::ioctl(master_, TIOCSWINSZ, &size), 0);
+  }
+
   /* The terminal's other end goes, as when a connection breaks. */
   void hang_up() {
     if (master_ >= 0) ::close(master_);
@@ -86,6 +94,13 @@ class Pty {
   int wait() { return wait_for(std::exchange(pid_, -1)); }
 
  private:
+  static winsize size_of(int rows, int columns) {
+    winsize size = {};
+    size.ws_row = static_cast<unsigned short>(rows);
+    size.ws_col = static_cast<unsigned short>(columns);
+    return size;
+  }
+
   pid_t pid_ = -1;
   int master_ = -1;
   std::string shown_;
