@@ -110,7 +110,7 @@ static __noinline int put_right(struct task_struct *child, struct ctn_task *mine
       return 0;
     }
     /* No gate held this fork up: end the forker, which is to be killed anyway. */
-    if (inherit(record, mine) & CTN_KILLING) bpf_send_signal(9 /* SIGKILL */);
+    if (inherit_late(record, mine) & CTN_KILLING) bpf_send_signal(9 /* SIGKILL */);
     subsystems_adopt(record);
     if (core.level[CTN_HOOKS_TASK] == CTN_LEVEL_FALLBACK) count_miss(CTN_MISS_BACKSTOP_FORK);
   } else {

@@ -123,15 +123,46 @@ static __always_inline __u32 inherit(struct ctn_task *child, const struct ctn_ta
  * the child's record: it cannot run yet, and the mover leaves alone what is TASK_NEW. Should the
  * forker be moved once more after the last look, the child is in the task list by now, and the mover
  * comes again until it meets it. */
+struct follower {
+  const struct task_struct *task;
+  struct ctn_task *child;
+  const struct ctn_task *forker;
+};
+
+static long follow_in(__u32 h, struct follower *who) {
+  if (h >= CTN_MAX_HIER) return 1;
+  __u32 old = who->child->slot[h], flags = 0;
+  if (!join(who->child, who->forker, h, &flags)) return 0;
+  subsystems_attach(who->child, h, old, who->child->slot[h]);
+  note_arrival(who->task, h, old);
+  return 0;
+}
+
+/* By bpf_loop(): it is seldom done, and a loop would be verified for each hierarchy with each way that the one
+ * before can end, which took the verifier two thirds of the time of `up`. */
 static __always_inline void follow(const struct task_struct *task, struct ctn_task *child,
                                    const struct ctn_task *forker) {
-  __u32 flags = 0;
-  for (int h = 0; h < CTN_MAX_HIER; h++) {
-    __u32 old = child->slot[h];
-    if (!join(child, forker, h, &flags)) continue;
-    subsystems_attach(child, h, old, child->slot[h]);
-    note_arrival(task, h, old);
-  }
+  struct follower who = {.task = task, .child = child, .forker = forker};
+  bpf_loop(CTN_MAX_HIER, follow_in, &who, 0);
+}
+
+struct inheritor {
+  struct ctn_task *child;
+  const struct ctn_task *forker;
+  __u32 flags;
+};
+
+static long inherit_in(__u32 h, struct inheritor *who) {
+  if (h >= CTN_MAX_HIER) return 1;
+  join_first(who->child, who->forker, h, &who->flags);
+  return 0;
+}
+
+/* inherit() where it is seldom done, for the same reason. */
+static __always_inline __u32 inherit_late(struct ctn_task *child, const struct ctn_task *forker) {
+  struct inheritor who = {.child = child, .forker = forker};
+  bpf_loop(CTN_MAX_HIER, inherit_in, &who, 0);
+  return who.flags;
 }
 
 static __always_inline void leave_one(struct ctn_task *task, int h) {
