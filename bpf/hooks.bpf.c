@@ -116,6 +116,7 @@ static __noinline int put_right(struct task_struct *child, struct ctn_task *mine
   } else {
     before = task_slot(record, CTN_CPUSET);
     follow(child, record, mine);
+    if (!record->came_with) record->came_with = mine->came_with;
   }
   cpuset_born(child, record, before);
   return 0;

@@ -110,6 +110,7 @@ static __always_inline bool pair_is_empty(const struct ctn_task *task, int pair)
  * forker is settled in t_newtask. Returns the flags of all those containers. */
 static __always_inline __u32 inherit(struct ctn_task *child, const struct ctn_task *forker) {
   __u32 flags = 0;
+  child->came_with = forker->came_with; /* see cpuset_remember() */
 #pragma unroll
   for (int pair = 0; pair < CTN_HIER_PAIRS; pair++) {
     if (pair_is_empty(forker, pair)) continue;

@@ -20,6 +20,7 @@ int i_walk(struct bpf_iter__task *ctx) {
   if (record) {
     out.contained = 1;
     out.numtasks = record->numtasks & ~NUMTASKS_SHARED;
+    out.came_with = record->came_with;
     for (int h = 0; h < CTN_MAX_HIER; h++) out.slot[h] = record->slot[h];
   }
   bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
@@ -68,6 +69,29 @@ int i_move(struct bpf_iter__task *ctx) {
   struct ctn_move_report out = {.tid = task->pid, .tgid = task->tgid};
   out.result = move(task, move_request.hierarchy, move_request.slot, &out.from);
   bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
+  return 0;
+}
+
+/* Prints who is setting a CPU mask that was checked before `affinity_turn` was raised last. */
+SEC("iter/task")
+int i_setting(struct bpf_iter__task *ctx) {
+  struct task_struct *task = ctx->task;
+  if (!task || !cpuset_is_setting(task)) return 0;
+  __u32 tid = task->pid;
+  bpf_seq_write(ctx->meta->seq, &tid, sizeof(tid));
+  return 0;
+}
+
+/* Earlier CPU masks: see cpuset.bpf.h. Prints the tasks whose mask it remembered or forgot. */
+SEC("iter/task")
+int i_came_with(struct bpf_iter__task *ctx) {
+  struct task_struct *task = ctx->task;
+  struct ctn_task *record = task ? task_find(task) : NULL;
+  if (!record) return 0;
+  __u32 tid = task->pid;
+  if (came_with.request == CAME_WITH_REMEMBER ? cpuset_remember(task, record, &moves)
+                                              : cpuset_forget(tid, record))
+    bpf_seq_write(ctx->meta->seq, &tid, sizeof(tid));
   return 0;
 }
 

@@ -1,9 +1,9 @@
 /* Attributes: the core's own, and finding and setting those of subsystems. */
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
-#include <set>
 
 #include "ctnbpf/levels.h"
 #include "ctnbpf/nearest.h"
@@ -140,36 +140,102 @@ std::string caveat_of(const Subsystem& subsystem, const State& state) {
   return subsystem.caveat != nullptr ? subsystem.caveat(state) : std::string();
 }
 
+namespace {
+
+struct Prepared {
+  Slot slot;
+  const Subsystem* subsystem; /* null: the core */
+  Change change;
+
+  bool can_be_refused() const { return subsystem != nullptr && subsystem->settle != nullptr; }
+};
+
+Result<Prepared> prepare(Writer& writer, Slot slot, const std::string& setting, bool best_effort) {
+  std::size_t equals = setting.find('=');
+  if (equals == std::string::npos)
+    return Error{
+        EINVAL, fmt::format("setting '{}' is not of the form ATTRIBUTE=VALUE", printable(setting))};
+  std::string name = setting.substr(0, equals);
+  CTN_ASSIGN(AttributeRef found, find_attribute(writer, slot, name));
+  const Attribute& attribute = *found.attribute;
+  if (attribute.prepare == nullptr)
+    return Error{EACCES, fmt::format("attribute '{}' is read-only", name)};
+  std::string value = setting.substr(equals + 1);
+  CTN_ASSIGN(Change change, attribute.prepare(writer, slot, value));
+  if (attribute.needs != CTN_LEVEL_NONE && !best_effort && without_newline(value) != "max") {
+    std::uint32_t level = level_of(*found.subsystem, writer.core().level);
+    if (level < attribute.needs)
+      return Error{ENOTSUP, fmt::format("{} cannot be enforced on this kernel (level {})", name,
+                                        level_name(level))};
+  }
+  return Prepared{slot, found.subsystem, std::move(change)};
+}
+
+/* Those of one subsystem that the machine may refuse, made and put in force. */
+class Refusable {
+ public:
+  Refusable(Writer& writer, const Subsystem& subsystem) : writer_(writer), subsystem_(subsystem) {}
+  void add(const Prepared& one) {
+    changes_.push_back(&one.change);
+    if (std::find(slots_.begin(), slots_.end(), one.slot) == slots_.end())
+      slots_.push_back(one.slot);
+  }
+  Result<void> make() const {
+    for (const Change* change : changes_) change->make();
+    for (Slot slot : slots_) CTN_TRY(subsystem_.settle(writer_, slot));
+    return {};
+  }
+  void undo() const {
+    for (auto change = changes_.rbegin(); change != changes_.rend(); ++change) (*change)->undo();
+    for (Slot slot : slots_) (void)subsystem_.settle(writer_, slot);
+  }
+  const Subsystem& subsystem() const { return subsystem_; }
+
+ private:
+  Writer& writer_;
+  const Subsystem& subsystem_;
+  std::vector<const Change*> changes_;
+  std::vector<Slot> slots_;
+};
+
+}  // namespace
+
 Result<void> set_attributes(Writer& writer, Slot slot, const std::vector<std::string>& settings,
                             bool best_effort) {
-  std::vector<Change> changes;
-  std::set<const Subsystem*> touched;
+  return set_attributes(writer, Settings{{slot, settings}}, best_effort);
+}
+
+/* All are checked; then what the machine can refuse is put in force; when it has refused nothing, the rest
+ * is stored, which cannot fail. */
+Result<void> set_attributes(Writer& writer, const Settings& settings, bool best_effort) {
+  std::vector<Prepared> prepared;
   writer.pending().clear();
-  for (const std::string& setting : settings) {
-    std::size_t equals = setting.find('=');
-    if (equals == std::string::npos)
-      return Error{EINVAL, fmt::format("setting '{}' is not of the form ATTRIBUTE=VALUE",
-                                       printable(setting))};
-    std::string name = setting.substr(0, equals);
-    CTN_ASSIGN(AttributeRef found, find_attribute(writer, slot, name));
-    const Attribute& attribute = *found.attribute;
-    if (attribute.prepare == nullptr)
-      return Error{EACCES, fmt::format("attribute '{}' is read-only", name)};
-    std::string value = setting.substr(equals + 1);
-    CTN_ASSIGN(Change change, attribute.prepare(writer, slot, value));
-    if (attribute.needs != CTN_LEVEL_NONE && !best_effort && without_newline(value) != "max") {
-      std::uint32_t level = level_of(*found.subsystem, writer.core().level);
-      if (level < attribute.needs)
-        return Error{ENOTSUP, fmt::format("{} cannot be enforced on this kernel (level {})", name,
-                                          level_name(level))};
+  for (const auto& [slot, own] : settings)
+    for (const std::string& setting : own) {
+      CTN_ASSIGN(Prepared one, prepare(writer, slot, setting, best_effort));
+      prepared.push_back(std::move(one));
     }
-    changes.push_back(std::move(change));
-    if (found.subsystem != nullptr) touched.insert(found.subsystem);
-  }
-  for (Change& change : changes) change();
   writer.pending().clear();
-  for (const Subsystem* subsystem : touched)
-    if (subsystem->settle != nullptr) CTN_TRY(subsystem->settle(writer, slot));
+  std::vector<Refusable> refusable;
+  for (const Prepared& one : prepared) {
+    if (!one.can_be_refused()) continue;
+    auto found = std::find_if(refusable.begin(), refusable.end(), [&](const Refusable& each) {
+      return &each.subsystem() == one.subsystem;
+    });
+    if (found == refusable.end()) {
+      refusable.emplace_back(writer, *one.subsystem);
+      found = refusable.end() - 1;
+    }
+    found->add(one);
+  }
+  for (std::size_t i = 0; i < refusable.size(); i++) {
+    auto done = refusable[i].make();
+    if (done) continue;
+    for (std::size_t back = i + 1; back > 0; back--) refusable[back - 1].undo();
+    return done;
+  }
+  for (const Prepared& one : prepared)
+    if (!one.can_be_refused()) one.change.make();
   return {};
 }
 

@@ -35,7 +35,7 @@ struct Recorded {
 Result<Recorded> read_records(const State& state) {
   CTN_ASSIGN(ObjectTable tasks, ObjectTable::open(state.pins(), "task", sizeof(ctn_task), false));
   auto nodes = state.nodes();
-  auto mark = static_cast<std::uint16_t>(load(state.core().walk_mark));
+  auto mark = static_cast<std::uint8_t>(load(state.core().walk_mark));
   /* Where nobody sees it reaped, a task is charged until it is freed: up to 10 s where RCU is lazy
    * (CONFIG_RCU_LAZY). */
   bool reaped_is_seen = state.core().level[CTN_HOOKS_REAP] != CTN_LEVEL_NONE;

@@ -15,7 +15,7 @@ namespace {
 /* A record whose task was met by one of the last two walks is in use (is_gone() in
  * bpf/membership.bpf.h looks again). */
 bool met(const ctn_task& record, std::uint32_t mark) {
-  std::uint16_t seen = load(record.seen);
+  std::uint8_t seen = load(record.seen);
   return seen != 0 && ctn_met(seen, mark);
 }
 
@@ -27,7 +27,7 @@ Result<std::uint32_t> forget_gone(Writer& writer) {
   CTN_ASSIGN(UniqueFd program, writer.pins().open_prog("s_forget"));
   /* Twice: a walk may miss a thread that becomes its process's leader by exec meanwhile. The marks
    * are to follow each other (ctn_met), so the round does not end between them. */
-  if (writer.core().walk_mark >= 0xfffe) store(writer.core().walk_mark, 0U);
+  if (writer.core().walk_mark >= CTN_LAST_MARK - 1) store(writer.core().walk_mark, 0U);
   for (int walk = 0; walk < 2; walk++) CTN_TRY(mark_tasks(writer));
   std::vector<std::uint64_t> unmet;
   tasks.each<ctn_task>([&](std::uint64_t key, const ctn_task& record) {

@@ -18,6 +18,7 @@
 #include "ctnbpf/state.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
+#include "cpuset/cpuset.h"
 #include "hooks.h"
 #include "lock.h"
 #include "pinning.h"
@@ -87,8 +88,13 @@ Result<Skeleton> load_object(const LoadSettings& settings, const Levels& levels)
                                       {"file_keys", files},
                                       {"file_records", files},
                                       {"move_pids", movable},
+                                      {"came_with_masks", CAME_WITH_MASKS * place_words()},
+                                      {"came_with_done", movable},
                                       {"arrivals", movable}})
     CTN_TRY(size_map(object, name, entries));
+  if (int err = bpf_map__set_key_size(skeleton->maps.came_with_numbers, place_words() * 8);
+      err != 0)
+    return system_error(-err, "size the map 'came_with_numbers'");
   for (const Subsystem* subsystem : subsystems())
     for (const auto& [suffix, entries] : {std::pair{"", slots},
                                           {"_rates", slots},

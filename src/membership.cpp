@@ -97,7 +97,7 @@ Result<void> take_back(Writer& writer, Slot slot, std::span<const Subsystem* con
                        const Origins& origins) {
   std::map<Slot, std::vector<Arrival>> back;
   for (const auto& [tid, from] : origins)
-    if (from != slot) back[from].push_back({static_cast<pid_t>(tid), slot});
+    if (from != slot) back[from].push_back({static_cast<pid_t>(tid), slot, true});
   for (const auto& [from, its] : back) {
     CTN_TRY(begin_move(writer, from, 0, false));
     for (const Arrival& one : its) {

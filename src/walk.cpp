@@ -33,9 +33,9 @@ Result<std::vector<char>> run_iterator(const Pins& pins, const std::string& prog
 }
 
 Result<void> mark_tasks(Writer& writer) {
-  /* 16 bits in a record, where 0 is none. */
+  /* 8 bits in a record, where 0 is none. */
   std::uint32_t last = writer.core().walk_mark;
-  store(writer.core().walk_mark, last >= 0xffff ? 1 : last + 1);
+  store(writer.core().walk_mark, last >= CTN_LAST_MARK ? 1 : last + 1);
   CTN_TRY(run_iterator(writer.pins(), "i_mark", 0));
   return {};
 }

@@ -191,7 +191,7 @@ struct ctn_core {
   __u32 cpus; /* how many there can be, for arrays by slot and CPU */
   __u32 max_files;
   __u64 tombs;        /* how many tombstones were ever written */
-  __u32 walk_mark;    /* of the last walk of i_mark: 1 to 0xffff, round and round */
+  __u32 walk_mark;    /* of the last walk of i_mark: 1 to CTN_LAST_MARK, round and round */
   __u32 caveats_told; /* by subsystem, as bits: whose limits can be run over, and the user knows */
   __u32 keep_hooks;   /* hooks stay attached until `down` once they are: for tests */
   /* written by programs, seldom */
@@ -242,8 +242,9 @@ static inline __attribute__((always_inline)) __u64 ctn_key_next(__u64 hash) {
 struct ctn_task {
   __u32 slot[CTN_MAX_HIER]; /* membership | CTN_EXITED */
   __u32 numtasks;           /* slot charged for this task, or 0; may have NUMTASKS_SHARED */
-  __u16 inner_file; /* the next file, or socket, it makes is the kernel's own: not charged */
-  __u16 seen;       /* the last `walk_mark` under which a walk met the task; 0: none */
+  __u8 inner_file;  /* the next file, or socket, it makes is the kernel's own: not charged */
+  __u8 seen;        /* the last `walk_mark` under which a walk met the task; 0: none */
+  __u16 came_with;  /* cpuset: number of the CPU mask it had before it was placed; 0: not placed */
   __u32 moves_seen; /* how many moves there had been when it forked last (t_newtask) */
   __u32 user;       /* cpuacct: of utime, like the words below */
   /* cpuacct: what has been charged of the task's own figures; see cpuacct.bpf.h */
@@ -253,7 +254,8 @@ struct ctn_task {
 };
 
 /* Is `seen` the mark of the last walk or of the one before? */
-#define ctn_met(seen, mark) ((__u16)((mark) - (seen)) <= 1)
+#define ctn_met(seen, mark) ((__u8)((mark) - (seen)) <= 1)
+#define CTN_LAST_MARK 0xff
 
 /* --- events ---------------------------------------------------------------------------------- */
 
@@ -321,6 +323,7 @@ struct ctn_walk_task {
   __u32 contained;     /* has a record */
   __u32 slot[CTN_MAX_HIER];
   __u32 numtasks;
+  __u32 came_with; /* as in its record */
   char comm[16];
 };
 
@@ -373,6 +376,6 @@ CTN_ASSERT(sizeof(struct ctn_tomb) == 2048, "no room lost");
 CTN_ASSERT(sizeof(struct ctn_task) == 64, "a task record is one cache line");
 CTN_ASSERT(sizeof(struct ctn_info) == 288, "layout");
 CTN_ASSERT(sizeof(struct ctn_event) == 80, "layout");
-CTN_ASSERT(sizeof(struct ctn_walk_task) == 84, "layout");
+CTN_ASSERT(sizeof(struct ctn_walk_task) == 88, "layout");
 
 #endif

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -23,8 +24,22 @@ namespace ctnbpf {
 using Value = std::variant<std::uint64_t, std::string>;
 std::string to_string(const Value& value);
 
-/* A checked change, not yet made; making it cannot fail. */
-using Change = std::function<void()>;
+/* A checked change, not yet made; making it cannot fail, nor can undoing it. */
+class Change {
+ public:
+  template <typename Make>
+  explicit Change(Make make) : make_(std::move(make)) {}
+  Change(std::function<void()> make, std::function<void()> undo)
+      : make_(std::move(make)), undo_(std::move(undo)) {}
+  void make() const { make_(); }
+  void undo() const {
+    if (undo_) undo_();
+  }
+
+ private:
+  std::function<void()> make_;
+  std::function<void()> undo_; /* only for attributes of a subsystem that can `settle` */
+};
 
 struct Attribute {
   const char* name; /* without the subsystem: "limit" */
@@ -73,6 +88,7 @@ struct Bound {
 struct Arrival {
   pid_t tid;
   Slot from;
+  bool back = false; /* the attach was taken back: it is to be as it was before */
 };
 
 class Meter; /* ctnbpf/meter.h */
@@ -132,7 +148,8 @@ struct Subsystem {
   /* May those tasks that `belongs` says are to come, come into `slot`? The first refusal aborts. */
   Result<void> (*admit)(const Writer& writer, Slot slot,
                         const std::function<bool(const ctn_walk_task&)>& belongs) = nullptr;
-  /* Attributes of `slot` were set: has what follows from them done for the container and those below. */
+  /* Attributes of `slot` were set: has what follows from them done for the container and those below. The
+   * machine may refuse that; then all is as it was once the changes are undone and this is called again. */
   Result<void> (*settle)(Writer& writer, Slot slot) = nullptr;
   /* Called for whatever changes something: the machine may have changed since. `interrupted`: a writer
    * was killed. What cannot be done is left to the next; an error is a trouble of the Writer's. */
@@ -194,10 +211,13 @@ std::vector<AttributeRef> core_attributes();
 /* All attributes a container has, core ones first. */
 std::vector<AttributeRef> attributes_of(const State& state, Slot slot);
 
-/* Prepares `NAME=VALUE` settings and makes them all, or none. ENOTSUP if the kernel cannot keep what
- * is asked and `best_effort` is false. */
+/* Prepares `NAME=VALUE` settings and makes them all, or none: also where the machine refuses what follows
+ * from one of them. ENOTSUP if the kernel cannot keep what is asked and `best_effort` is false. */
 Result<void> set_attributes(Writer& writer, Slot slot, const std::vector<std::string>& settings,
                             bool best_effort);
+/* The same for several containers. */
+using Settings = std::map<Slot, std::vector<std::string>>;
+Result<void> set_attributes(Writer& writer, const Settings& settings, bool best_effort);
 
 /* "max" or a decimal number up to `highest`; a trailing newline is accepted. EINVAL, ERANGE. */
 Result<std::uint64_t> parse_limit(const std::string& attribute, const std::string& text,

@@ -140,7 +140,7 @@ Result<std::vector<Place>> named_places(Writer& writer, const Options& options,
 /* Each setting goes to the place in its attribute's hierarchy, or to all. */
 Result<void> apply_settings(Writer& writer, const std::vector<Place>& places,
                             const std::vector<std::string>& settings, bool best_effort) {
-  std::map<Slot, std::vector<std::string>> by_slot;
+  Settings by_slot;
   for (const std::string& setting : settings) {
     CTN_ASSIGN(auto hierarchy, hierarchy_of(writer, setting));
     bool used = false;
@@ -155,8 +155,7 @@ Result<void> apply_settings(Writer& writer, const std::vector<Place>& places,
           fmt::format("'{}' speaks of hierarchy '{}', and no -c names a container there",
                       printable(setting), tree::hierarchy_name(writer, hierarchy.value_or(0)))};
   }
-  for (const auto& [slot, own] : by_slot) CTN_TRY(set_attributes(writer, slot, own, best_effort));
-  return {};
+  return set_attributes(writer, by_slot, best_effort);
 }
 
 /* Makes the containers, sets them up and puts the waiting child in. */

@@ -91,7 +91,7 @@ struct BeanCounter {
 
   static Change store_later(Writer& writer, __u64& word, std::uint64_t number) {
     writer.pending()[&word] = number;
-    return [&word, number] { store(word, static_cast<__u64>(number)); };
+    return Change([&word, number] { store(word, static_cast<__u64>(number)); });
   }
 
   static Result<Change> prepare_barrier(Writer& writer, Slot slot, const std::string& text) {
@@ -127,8 +127,8 @@ struct BeanCounter {
     Change first = store_later(writer, raised ? all[slot].limit : all[slot].barrier, both);
     Change second = store_later(writer, raised ? all[slot].barrier : all[slot].limit, both);
     return Change([first, second] {
-      first();
-      second();
+      first.make();
+      second.make();
     });
   }
 

@@ -24,12 +24,14 @@ PLACE_MAPS(cpuset);
 
 enum cpuset_verdict { CPUSET_UNJUDGED, CPUSET_ALLOWED, CPUSET_REFUSED };
 
-/* By the task that is in sched_setaffinity(). Full, or its bucket is busy: as if the program had been
- * skipped. */
+/* By the task that is, or was last, in sched_setaffinity(). Full, or its bucket is busy: as if the program
+ * had been skipped. */
 struct setaffinity_call {
-  __u64 mask;    /* where the kernel's copy is, until it is judged */
+  __u64 mask;    /* where the kernel's copy is, until the call is checked */
+  __u32 turn;    /* `affinity_turn` when it was checked; 0: it was not yet, or it is seen to be over */
   __u32 verdict; /* of the kprobe that judges */
   __u32 slot;    /* of the task whose mask is to be set */
+  __u32 unused;
 };
 struct {
   __uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -37,6 +39,11 @@ struct {
   __type(key, __u64);
   __type(value, struct setaffinity_call);
 } setaffinity SEC(".maps");
+
+/* Raised by the writer when what masks are checked against has changed. The kernel stores a mask some time
+ * after the check, so the writer then waits for the calls that were checked before (i_setting), and places
+ * after that. */
+__u32 affinity_turn SEC(".data.affinity_turn") = 1;
 
 /* Is some CPU of a mask, at this address in the kernel, not in force for `slot`? */
 static __always_inline bool cpuset_outside(__u32 slot, const void *mask) {
@@ -74,12 +81,12 @@ static __always_inline void cpuset_note_mask(const void *mask) {
   bpf_map_update_elem(&setaffinity, &task, &call, BPF_ANY);
 }
 
-/* x86-64: the number is 203, with a bit set by x32 programs; 241 in 32-bit ones. */
-static __always_inline bool is_setaffinity(void) {
-  struct task_struct *current = bpf_get_current_task_btf();
-  struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(current);
+/* x86-64: the number is 203, with a bit set by x32 programs; 241 in 32-bit ones. A task that is in no system
+ * call has the number of its last one until its registers are saved anew, by an interrupt at the latest. */
+static __always_inline bool is_setaffinity(struct task_struct *task) {
+  struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
   unsigned long number = BPF_CORE_READ(regs, orig_ax) & ~0x40000000UL;
-  return number == (current->thread_info.status & TS_COMPAT ? 241 : 203);
+  return number == (task->thread_info.status & TS_COMPAT ? 241 : 203);
 }
 
 /* The container whose CPUs `task` has to keep to by itself, or 0. */
@@ -89,13 +96,22 @@ static __noinline __u32 cpuset_confined_to(struct task_struct *task) {
   return slot < CTN_MAX_HIER || cpuset_in_group(task) ? 0 : slot;
 }
 
+/* The mask of a call that is checked now, or 0. The turn is read and stored before anything the mask is checked
+ * against is read; the exchange is a barrier. So either the writer, who changes that first and the turn then,
+ * finds this call with an earlier turn, or this finds what it changed. */
+static __always_inline __u64 cpuset_take_mask(struct setaffinity_call *call) {
+  if (!call) return 0;
+  call->turn = *(volatile __u32 *)&affinity_turn;
+  __u64 mask = __sync_lock_test_and_set(&call->mask, 0);
+  asm volatile("" : "+r"(mask)::"memory");
+  return mask;
+}
+
 /* Something about how `task` is scheduled is about to be set by the current task. */
 static __always_inline int cpuset_setscheduler(struct task_struct *task) {
   __u64 self = (__u64)bpf_get_current_task();
-  struct setaffinity_call *call = bpf_map_lookup_elem(&setaffinity, &self);
-  __u64 mask = call ? call->mask : 0;
-  if (call) bpf_map_delete_elem(&setaffinity, &self);
-  if (!is_setaffinity()) return 0;
+  __u64 mask = cpuset_take_mask(bpf_map_lookup_elem(&setaffinity, &self));
+  if (!is_setaffinity(bpf_get_current_task_btf())) return 0;
   __u32 slot = cpuset_confined_to(task);
   return slot && (!mask || cpuset_outside(slot, (const void *)mask)) ? -EINVAL : 0;
 }
@@ -104,14 +120,13 @@ static __always_inline int cpuset_setscheduler(struct task_struct *task) {
 static __always_inline void cpuset_judge(struct task_struct *task) {
   __u64 self = (__u64)bpf_get_current_task();
   struct setaffinity_call *noted = bpf_map_lookup_elem(&setaffinity, &self);
-  __u64 mask = noted ? noted->mask : 0;
-  if (!is_setaffinity()) { /* a note that was left over */
-    if (noted) bpf_map_delete_elem(&setaffinity, &self);
-    return;
-  }
-  struct setaffinity_call call = {.verdict = CPUSET_ALLOWED, .slot = cpuset_confined_to(task)};
-  if (call.slot && (!mask || cpuset_outside(call.slot, (const void *)mask)))
-    call.verdict = CPUSET_REFUSED;
+  struct setaffinity_call call = {.turn = *(volatile __u32 *)&affinity_turn};
+  __u64 mask = cpuset_take_mask(noted);
+  if (!is_setaffinity(bpf_get_current_task_btf())) return;
+  if (noted) call.turn = noted->turn;
+  call.slot = cpuset_confined_to(task);
+  bool refused = call.slot && (!mask || cpuset_outside(call.slot, (const void *)mask));
+  call.verdict = refused ? CPUSET_REFUSED : CPUSET_ALLOWED;
   bpf_map_update_elem(&setaffinity, &self, &call, BPF_ANY);
 }
 
@@ -120,7 +135,7 @@ static __always_inline int cpuset_was_refused(struct task_struct *task) {
   __u64 self = (__u64)bpf_get_current_task();
   struct setaffinity_call *call = bpf_map_lookup_elem(&setaffinity, &self);
   if (call && call->verdict) return call->verdict == CPUSET_REFUSED ? -EINVAL : 0;
-  return is_setaffinity() && cpuset_confined_to(task) ? -EINVAL : 0;
+  return is_setaffinity(bpf_get_current_task_btf()) && cpuset_confined_to(task) ? -EINVAL : 0;
 }
 
 /* A task is outside of its CPUs: the next writer, agentd at the latest, places it anew. */
@@ -135,7 +150,21 @@ static __always_inline void cpuset_was_set(long err) {
   struct setaffinity_call *call = bpf_map_lookup_elem(&setaffinity, &self);
   if (!call) return;
   if (call->verdict == CPUSET_REFUSED && !err) cpuset_strayed(call->slot);
-  bpf_map_delete_elem(&setaffinity, &self);
+  call->verdict = CPUSET_UNJUDGED;
+  call->turn = 0;
+}
+
+/* Is the task in a call that was checked before this turn? Also where the note of it was lost. Who is stopped
+ * is on its way out of a call, or before its check. */
+static __always_inline bool cpuset_is_setting(struct task_struct *task) {
+  if (task->flags & (PF_KTHREAD | PF_EXITING) || task->__state & (TASK_STOPPED | TASK_TRACED))
+    return false;
+  if (!is_setaffinity(task)) return false;
+  __u64 key = (__u64)task;
+  struct setaffinity_call *call = bpf_map_lookup_elem(&setaffinity, &key);
+  if (!call) return true;
+  __u32 turn = *(volatile __u32 *)&call->turn;
+  return turn && turn != affinity_turn;
 }
 
 static __always_inline bool cpuset_confines(__u32 slot) {
@@ -147,6 +176,103 @@ static __always_inline bool cpuset_confines(__u32 slot) {
     if (allowed && ~*(volatile __u64 *)allowed) return true;
   }
   return false;
+}
+
+/* --- masks that tasks came with ------------------------------------------------------------------
+ *
+ * Remembered by the writer, before it places a task that has no number yet: again until a pass remembers
+ * nobody. From then on each forker has a number, and its child gets that at the gate, or at newtask when the
+ * gate ran before; the writer places nobody before, so a mask that is read here is never one of ours. */
+
+/* Masks by number: CAME_WITH_MASKS of `place_words`. Mapped by the control plane. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, 1); /* set at load */
+  __type(key, __u32);
+  __type(value, __u64);
+} came_with_masks SEC(".maps");
+
+struct came_with_key {
+  __u64 words[PLACE_MAX_WORDS];
+};
+
+/* And numbers by mask. The writer takes those out that nobody has any more. */
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, CAME_WITH_MASKS);
+  __uint(key_size, sizeof(struct came_with_key)); /* set at load */
+  __uint(value_size, sizeof(__u32));
+} came_with_numbers SEC(".maps");
+
+/* Room for one key; there is one writer. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct came_with_key);
+} came_with_scratch SEC(".maps");
+
+/* Tids of tasks that have their mask back. */
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, 1); /* set at load */
+  __type(key, __u32);
+  __type(value, __u8);
+} came_with_done SEC(".maps");
+
+struct came_with_state came_with SEC(".data.came_with") = {.next = 1, .end = CAME_WITH_MASKS};
+
+/* What the task asked for itself if the kernel keeps that (from 6.2 on, for whoever asked), else what
+ * it has. */
+static __always_inline __u32 came_with_number(struct task_struct *task) {
+  __u32 zero = 0;
+  struct came_with_key *mask = bpf_map_lookup_elem(&came_with_scratch, &zero);
+  if (!mask) return CAME_WITH_UNKNOWN;
+  const void *from = &task->cpus_mask;
+  if (bpf_core_field_exists(task->user_cpus_ptr)) {
+    const void *asked = task->user_cpus_ptr;
+    if (asked) from = asked;
+  }
+  for (__u32 i = 0; i < PLACE_MAX_WORDS; i++) {
+    if (i >= place_words) break;
+    if (bpf_probe_read_kernel(&mask->words[i], sizeof(__u64), from + i * sizeof(__u64)))
+      return CAME_WITH_UNKNOWN;
+  }
+  __u32 *known = bpf_map_lookup_elem(&came_with_numbers, mask);
+  if (known) return *known;
+  __u32 number = came_with.next;
+  if (number >= came_with.end || number >= CAME_WITH_MASKS) return CAME_WITH_UNKNOWN;
+  for (__u32 i = 0; i < PLACE_MAX_WORDS; i++) {
+    if (i >= place_words) break;
+    __u32 at = number * place_words + i;
+    __u64 *word = bpf_map_lookup_elem(&came_with_masks, &at);
+    if (!word) return CAME_WITH_UNKNOWN;
+    *word = mask->words[i];
+  }
+  if (bpf_map_update_elem(&came_with_numbers, mask, &number, BPF_ANY)) return CAME_WITH_UNKNOWN;
+  came_with.next = number + 1;
+  return number;
+}
+
+/* `moves` is raised first: a fork whose gate found no number looks again at newtask. */
+static __always_inline bool cpuset_remember(struct task_struct *task, struct ctn_task *record,
+                                            __u32 *moves) {
+  if (record->came_with || task->flags & (PF_NO_SETAFFINITY | PF_EXITING)) return false;
+  if (!cpuset_confines(task_slot(record, CTN_CPUSET))) return false;
+  __u32 number = came_with_number(task);
+  __sync_fetch_and_add(moves, 1);
+  record->came_with = number;
+  return true;
+}
+
+static __always_inline bool cpuset_forget(__u32 tid, struct ctn_task *record) {
+  if (!record->came_with || !bpf_map_lookup_elem(&came_with_done, &tid)) return false;
+  if (cpuset_confines(task_slot(record, CTN_CPUSET))) return false;
+  record->came_with = 0;
+  return true;
 }
 
 /* A child has its forker's mask, and group, of the moment the fork began. If the set was changed, or the

@@ -47,7 +47,7 @@ class Books final : public shares::Table {
   Slot root_of(Slot slot) const { return writer_.nodes()[slot].hierarchy; }
 
   /* A change of what is set on `top`, and all that follows of it. */
-  void change(Slot top, const Change& set) {
+  void change(Slot top, const std::function<void()>& set) {
     Slot root = root_of(top);
     begin(root);
     set();

@@ -6,16 +6,12 @@
 #include <unistd.h>
 
 #include <array>
-#include <optional>
 
 #include "placement/kind.h"
 #include "placement/placement.h"
 
 namespace ctnbpf::affinity {
 
-namespace {
-
-/* Of the mask only what is online; none if the thread is gone. */
 std::optional<IndexSet> online_mask(pid_t tid) {
   std::array<std::uint64_t, PLACE_MAX_WORDS> words = {};
   long bytes = ::syscall(SYS_sched_getaffinity, tid, sizeof(words), words.data());
@@ -23,20 +19,12 @@ std::optional<IndexSet> online_mask(pid_t tid) {
   return IndexSet(std::span(words).first(static_cast<std::size_t>(bytes) / sizeof(std::uint64_t)));
 }
 
-}  // namespace
-
 IndexSet mask_of_thread(pid_t tid) { return online_mask(tid).value_or(IndexSet()); }
 
-Result<bool> confine(pid_t tid, const IndexSet& set, const IndexSet& online, Fit fit) {
-  std::optional<IndexSet> now = online_mask(tid);
-  if (!now) return false;
-  /* One that sleeps keeps a mask of which nothing is online any more. */
-  bool fits = fit == Fit::kExact ? *now == (set & online) : !now->empty() && now->within(set);
-  if (fits) return false;
+Result<void> set_mask(pid_t tid, const IndexSet& set) {
   std::vector<unsigned long> mask = mask_of(set);
   if (::syscall(SYS_sched_setaffinity, tid, mask.size() * sizeof(mask[0]), mask.data()) == 0)
-    return true;
-  if (errno == ESRCH) return false;
+    return {};
   return system_error(fmt::format("set the CPUs of task {} to '{}'", tid, set.to_string()));
 }
 

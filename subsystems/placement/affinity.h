@@ -3,20 +3,18 @@
 
 #include <sys/types.h>
 
+#include <optional>
+
 #include "ctnbpf/result.h"
 #include "placement/index_set.h"
 
 namespace ctnbpf::affinity {
 
-enum class Fit {
-  kExact,  /* the mask is to be the whole set */
-  kInside, /* what it has of the set already is its own choice */
-};
-
-/* Confines the CPU mask of a thread to `set`, of which `online` can be had. True if it had to be
- * changed. */
-Result<bool> confine(pid_t tid, const IndexSet& set, const IndexSet& online, Fit fit);
-/* Of the thread's mask what is online; empty if it is gone. */
+/* Sets the CPU mask of a thread; what of it the kernel does not grant is left out. */
+Result<void> set_mask(pid_t tid, const IndexSet& set);
+/* Of the thread's mask what is online. Empty: it sleeps, and nothing is; none: it is gone. */
+std::optional<IndexSet> online_mask(pid_t tid);
+/* Likewise; empty if it is gone. */
 IndexSet mask_of_thread(pid_t tid);
 
 /* Moves the pages of a process to `nodes`. */

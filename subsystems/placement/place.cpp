@@ -15,9 +15,6 @@ IndexSet everything() {
 
 namespace {
 
-const Work::Chosen kNobody = [](const ctn_walk_task&) { return false; };
-const Work::Chosen kAnybody = [](const ctn_walk_task&) { return true; };
-
 bool in_use(const State& state, Slot slot, std::uint32_t hierarchy) {
   const ctn_node& node = state.nodes()[slot];
   return node.state != CTN_FREE && node.hierarchy == hierarchy;
@@ -50,26 +47,35 @@ std::vector<bool> bring_up_to_date(Writer& writer, WritableSets& sets, Slot top)
 Result<void> settled(Writer& writer, const PlaceKind& kind, const std::vector<bool>& changed) {
   CTN_ASSIGN(WritableSets sets, WritableSets::open(writer, kind));
   for (Slot slot = 0; slot < changed.size(); slot++)
-    if (changed[slot]) sets.set_unsettled(slot, false);
+    if (changed[slot]) {
+      sets.set_placed(slot, sets.in_force(slot));
+      sets.set_unsettled(slot, false);
+    }
   return {};
 }
 
-/* Removes groups nobody is in, and tells the hook which is ours. */
 Result<void> finish(Writer& writer) {
   if (!uses_groups(writer)) return {};
   prune(writer);
-  auto groups = Groups::open(Groups::Version::kV2, writer);
-  for (const PlaceKind* kind : kKinds) {
-    std::uint32_t hierarchy = hierarchy_of(writer, *kind);
-    if (hierarchy == CTN_MAX_HIER) continue;
-    CTN_ASSIGN(WritableSets sets, WritableSets::open(writer, *kind));
-    sets.set_group(hierarchy, groups ? groups->top_inode() : 0);
-  }
-  return {};
+  return tell_hook_of_groups(writer);
 }
 
 }  // namespace
 
+Result<void> tell_hook_of_groups(Writer& writer) {
+  auto groups = Groups::open(Groups::Version::kV2, writer);
+  std::uint64_t top = groups ? groups->top_inode() : 0;
+  for (const PlaceKind* kind : kKinds) {
+    std::uint32_t hierarchy = hierarchy_of(writer, *kind);
+    if (hierarchy == CTN_MAX_HIER) continue;
+    CTN_ASSIGN(WritableSets sets, WritableSets::open(writer, *kind));
+    if (sets.group(hierarchy) != top) sets.set_group(hierarchy, top);
+  }
+  return {};
+}
+
+/* Refused: sets in force are what tasks were placed by, and masks as they were. The containers stay marked, so
+ * that the call that follows when the list is the old one again looks at all of them. */
 Result<void> settle(Writer& writer, const PlaceKind& kind, Slot top) {
   CTN_ASSIGN(WritableSets sets, WritableSets::open(writer, kind));
   std::vector<bool> changed = bring_up_to_date(writer, sets, top);
@@ -88,8 +94,12 @@ Result<void> settle(Writer& writer, const PlaceKind& kind, Slot top) {
   auto chosen = [&](const ctn_walk_task& task) {
     return concerned(task) || (confined && container_of(task, hierarchy) == top);
   };
-  Result<void> placed =
-      work.place(chosen, affinity::Fit::kExact, &kind == &kCpus ? concerned : kNobody);
+  auto placed = work.place(chosen, Fit::kKeep, OnError::kStop);
+  if (!placed) {
+    for (Slot slot = 0; slot < changed.size(); slot++)
+      if (changed[slot]) sets.set_in_force(slot, sets.placed(slot));
+    work.put_back();
+  }
   CTN_TRY(finish(writer));
   if (placed) CTN_TRY(settled(writer, kind, changed));
   return placed;
@@ -100,8 +110,11 @@ Result<void> arrive(Writer& writer, const PlaceKind& kind, Slot slot,
   CTN_ASSIGN(Sets sets, Sets::open(writer, kind));
   std::set<std::uint32_t> coming;
   bool confined = sets.confined(slot);
-  for (const Arrival& one : tasks)
+  bool back = false;
+  for (const Arrival& one : tasks) {
+    back = back || one.back;
     if (confined || sets.confined(one.from)) coming.insert(static_cast<std::uint32_t>(one.tid));
+  }
   if (coming.empty()) return {};
   std::uint32_t hierarchy = writer.nodes()[slot].hierarchy;
   CTN_ASSIGN(Work work, Work::begin(writer, writer.may_move()));
@@ -117,7 +130,7 @@ Result<void> arrive(Writer& writer, const PlaceKind& kind, Slot slot,
       [&](const ctn_walk_task& task) {
         return coming.contains(task.tid) || (born_here(task) && !before.contains(task.tid));
       },
-      affinity::Fit::kExact, &kind == &kCpus ? kAnybody : kNobody);
+      back ? Fit::kKeep : Fit::kWhole, back ? OnError::kGoOn : OnError::kStop);
   CTN_TRY(finish(writer));
   return placed;
 }
@@ -168,8 +181,7 @@ Result<void> place_changed(Writer& writer, Work& work, const ByKind& changed) {
   auto chosen = [&](const ctn_walk_task& task) {
     return concerns(task, kCpus) || concerns(task, kNodes);
   };
-  CTN_TRY(work.place(chosen, affinity::Fit::kExact,
-                     [&](const ctn_walk_task& task) { return concerns(task, kCpus); }));
+  CTN_TRY(work.place(chosen, Fit::kKeep));
   for (const auto& [kind, its] : changed) {
     CTN_TRY(settled(writer, *kind, its.slots));
     /* Last: until 6.10 the kernel's own cpusets learn some time later of a CPU that is back, and no
@@ -188,7 +200,7 @@ Result<void> place_all(Writer& writer, Work& work) {
       [&](const ctn_walk_task& task) {
         return placer.of(task).confined() || (groups && work.grouped(task));
       },
-      affinity::Fit::kInside, kNobody);
+      Fit::kKeep);
 }
 
 }  // namespace
@@ -241,9 +253,8 @@ Result<void> release(Writer& writer) {
     for (Slot slot = CTN_MAX_HIER; slot < writer.core().high_slot; slot++)
       if (in_use(writer, slot, hierarchy)) sets.set_in_force(slot, everything());
   }
-  auto done = work.place([&](const ctn_walk_task& task) { return placer.of(task).confined(); },
-                         affinity::Fit::kExact,
-                         [&](const ctn_walk_task& task) { return placer.of(task).cpus.confined; });
+  auto done =
+      work.place([&](const ctn_walk_task& task) { return placer.of(task).confined(); }, Fit::kKeep);
   clear_away(writer);
   return done;
 }

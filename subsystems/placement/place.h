@@ -40,6 +40,8 @@ Result<std::vector<std::string>> repair(Writer& writer);
 /* Does any hierarchy use groups of this version; of any? */
 bool uses_groups(const State& state, Groups::Version version);
 bool uses_groups(const State& state);
+/* Tells the hook which groups are ours: it leaves their tasks to the kernel's own controller. */
+Result<void> tell_hook_of_groups(Writer& writer);
 /* Removes groups nobody is in any more. */
 void prune(const State& state);
 /* Groups of a version that no hierarchy uses, and the switch in `cgroup.subtree_control` that was turned

@@ -79,6 +79,9 @@ Result<std::vector<std::string>> check(const State& state) {
     auto tid = static_cast<pid_t>(task.tid);
     process_of[tid] = task.tgid;
     Placing to = placer.of(task);
+    if (task.came_with != 0 && !to.cpus.confined)
+      found.push_back(fmt::format(
+          "task {} is in no container with CPUs any more, and has not got back those it had", tid));
     if (!to.confined() || (task.kernel_thread & CTN_KTHREAD_BOUND) != 0) continue;
     const auto& groups = to.driver() == PLACE_CGROUP1 ? v1 : v2;
     if (to.driver() != 0 && groups) {

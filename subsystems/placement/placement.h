@@ -34,6 +34,7 @@ enum place_set {
   PLACE_OWN,       /* the list that was set; empty: inherits */
   PLACE_OWN_OTHER, /* ... with PLACE_BANK */
   PLACE_IN_FORCE, /* what the tasks may use, and the kernel was told; of a root: what was online then */
+  PLACE_PLACED, /* what they were last placed by: is a mask a task's own, or all of the set? */
   PLACE_SETS,
 };
 

@@ -96,7 +96,7 @@ Result<Change> prepare_list(Writer& writer, const PlaceKind& kind, Slot slot,
                  fmt::format("{} cannot be empty: {} task{} in {}, and the hierarchy is strict",
                              full(kind, kind.list), live, live == 1 ? " is" : "s are",
                              printable(tree::address_of(writer, slot)))};
-  return Change(sets.prepare_own(slot, wanted));
+  return sets.prepare_own(slot, wanted);
 }
 
 Result<Change> prepare_exclusive(Writer& writer, const PlaceKind& kind, Slot slot,
@@ -105,14 +105,14 @@ Result<Change> prepare_exclusive(Writer& writer, const PlaceKind& kind, Slot slo
   if (slot < CTN_MAX_HIER) return of_root(writer, kind, kind.exclusive, slot);
   CTN_ASSIGN(WritableSets sets, WritableSets::open(writer, kind));
   CTN_TRY(check_exclusive(sets.tree(), slot, wanted));
-  return Change(sets.prepare_flag(slot, PLACE_EXCLUSIVE, wanted));
+  return sets.prepare_flag(slot, PLACE_EXCLUSIVE, wanted);
 }
 
 Result<Change> prepare_migrate(Writer& writer, Slot slot, const std::string& text) {
   CTN_ASSIGN(bool wanted, parse_flag(full(kNodes, "memory_migrate"), text));
   if (slot < CTN_MAX_HIER) return of_root(writer, kNodes, "memory_migrate", slot);
   CTN_ASSIGN(WritableSets sets, WritableSets::open(writer, kNodes));
-  return Change(sets.prepare_flag(slot, PLACE_MIGRATE, wanted));
+  return sets.prepare_flag(slot, PLACE_MIGRATE, wanted);
 }
 
 Result<Change> prepare_strict(Writer& writer, const PlaceKind& kind, Slot slot,
@@ -120,7 +120,7 @@ Result<Change> prepare_strict(Writer& writer, const PlaceKind& kind, Slot slot,
   CTN_ASSIGN(bool wanted, parse_flag(full(kind, "strict"), text));
   CTN_TRY(require_root(writer, kind, "strict", slot));
   CTN_ASSIGN(WritableSets sets, WritableSets::open(writer, kind));
-  return Change(sets.prepare_flag(slot, PLACE_STRICT, wanted));
+  return sets.prepare_flag(slot, PLACE_STRICT, wanted);
 }
 
 Result<Change> prepare_placement(Writer& writer, const PlaceKind& kind, Slot slot,
@@ -139,7 +139,7 @@ Result<Change> prepare_placement(Writer& writer, const PlaceKind& kind, Slot slo
         ENOTSUP,
         "no cpuset controller of cgroup v2 or v1 can be used here: mount one, or use affinity"};
   CTN_ASSIGN(WritableSets sets, WritableSets::open(writer, kind));
-  return Change(sets.prepare_flags(slot, (sets.flags(slot) & ~kDriverBits) | driver_for(wanted)));
+  return sets.prepare_flags(slot, (sets.flags(slot) & ~kDriverBits) | driver_for(wanted));
 }
 
 Result<void> bind(Writer& writer, const PlaceKind& kind, Slot root) {
@@ -154,7 +154,9 @@ Result<void> create(Writer& writer, const PlaceKind& kind, Slot slot) {
   CTN_ASSIGN(WritableSets sets, WritableSets::open(writer, kind));
   sets.reset(slot, 0);
   Slot parent = writer.nodes()[slot].parent;
-  sets.set_in_force(slot, parent < CTN_MAX_HIER ? everything() : sets.in_force(parent));
+  IndexSet its = parent < CTN_MAX_HIER ? everything() : sets.in_force(parent);
+  sets.set_in_force(slot, its);
+  sets.set_placed(slot, its);
   return {};
 }
 
@@ -237,8 +239,10 @@ std::vector<std::string> ways(const State* state, const PlaceKind& kind) {
         "by groups of the kernel's cgroup v1 cpuset controller",
         "a CPU that comes back online is used again after the next command, or at once with agentd"};
   if (memory)
-    return {"by memory policy, given to commands of `run` before they start",
-            "a task that is attached keeps its policy: only its pages move, with memory_migrate=1"};
+    return {
+        "by memory policy, given to commands of `run` before they start",
+        "a task that is attached keeps its policy: only its pages move, with memory_migrate=1",
+        "a member can choose other nodes (set_mempolicy, mbind): nothing refuses that, or tells of it"};
   return {
       "by the CPU mask of each task",
       "a mask that is partly outside is refused with EINVAL, not cut down; io_uring can place its own workers "

@@ -41,6 +41,7 @@ Placing::Side Placer::side(const Half& half, Slot slot) const {
   if (!half.sets || slot < CTN_MAX_HIER || !half.sets->confined(slot)) return side;
   side.confined = true;
   side.set = half.sets->in_force(slot);
+  side.placed = half.sets->placed(slot);
   side.by = half.sets->provider(slot);
   side.driver = half.sets->flags(half.hierarchy) & kGroupDrivers;
   side.automatic = (half.sets->flags(half.hierarchy) & PLACE_AUTO) != 0;

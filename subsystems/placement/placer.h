@@ -15,6 +15,7 @@ struct Placing {
   struct Side {
     bool confined = false;    /* else anything goes */
     IndexSet set;             /* in force */
+    IndexSet placed;          /* what its tasks were last placed by; with no list, everything */
     Slot by = 0;              /* the container whose list it is */
     std::uint32_t driver = 0; /* PLACE_CGROUP2, PLACE_CGROUP1, or 0: affinity */
     bool automatic = false;

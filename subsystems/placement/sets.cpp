@@ -91,24 +91,31 @@ void WritableSets::set_unsettled(Slot slot, bool on) {
 
 void WritableSets::reset(Slot slot, std::uint32_t flags) {
   writable_[slot] = {};
-  for (place_set which : {PLACE_OWN, PLACE_OWN_OTHER, PLACE_IN_FORCE}) write(slot, which, {});
+  for (place_set which : {PLACE_OWN, PLACE_OWN_OTHER, PLACE_IN_FORCE, PLACE_PLACED})
+    write(slot, which, {});
   store(writable_[slot].flags, flags);
 }
 
-std::function<void()> WritableSets::prepare_flags(Slot slot, std::uint32_t flags) {
+Change WritableSets::prepare_flags(Slot slot, std::uint32_t flags) {
   __u32& word = writable_[slot].flags;
   writer_->pending()[&word] = flags;
-  return [&word, flags] { store(word, static_cast<__u32>(flags)); };
+  /* Not the mark of what the change is put in force by, which comes and goes meanwhile. */
+  constexpr __u32 kKept = PLACE_UNSETTLED;
+  auto become = [&word](std::uint32_t next) {
+    store(word, static_cast<__u32>((next & ~kKept) | (load(word) & kKept)));
+  };
+  return Change([become, flags] { become(flags); },
+                [become, before = load(word)] { become(before); });
 }
 
-std::function<void()> WritableSets::prepare_own(Slot slot, const IndexSet& set) {
+Change WritableSets::prepare_own(Slot slot, const IndexSet& set) {
   std::uint32_t now = load(writable_[slot].flags) & PLACE_BANK;
   std::uint32_t next = (flags(slot) & ~static_cast<std::uint32_t>(PLACE_BANK)) | (now ^ PLACE_BANK);
   write(slot, now != 0 ? PLACE_OWN : PLACE_OWN_OTHER, set);
   return prepare_flags(slot, next);
 }
 
-std::function<void()> WritableSets::prepare_flag(Slot slot, place_flag flag, bool on) {
+Change WritableSets::prepare_flag(Slot slot, place_flag flag, bool on) {
   return prepare_flags(slot,
                        on ? flags(slot) | flag : flags(slot) & ~static_cast<std::uint32_t>(flag));
 }

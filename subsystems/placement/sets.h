@@ -6,6 +6,7 @@
 #include <span>
 
 #include "ctnbpf/state.h"
+#include "ctnbpf/subsystem.h"
 #include "placement/kind.h"
 #include "placement/placement.h"
 #include "placement/rules.h"
@@ -20,6 +21,7 @@ class Sets {
   const PlaceKind& kind() const { return *kind_; }
   IndexSet own(Slot slot) const;
   IndexSet in_force(Slot slot) const { return read(slot, PLACE_IN_FORCE); }
+  IndexSet placed(Slot slot) const { return read(slot, PLACE_PLACED); }
   std::uint32_t flags(Slot slot) const;
   std::uint32_t strayed(Slot slot) const { return load(states_[slot].strayed); }
   std::uint64_t group(Slot root) const { return load(states_[root].group); }
@@ -54,10 +56,11 @@ class WritableSets : public Sets {
   /* Sets everything of a new container, or of a root. */
   void reset(Slot slot, std::uint32_t flags);
   /* Writes the set where it does not count yet; what is returned makes it count. */
-  std::function<void()> prepare_own(Slot slot, const IndexSet& set);
-  std::function<void()> prepare_flags(Slot slot, std::uint32_t flags);
-  std::function<void()> prepare_flag(Slot slot, place_flag flag, bool on);
+  Change prepare_own(Slot slot, const IndexSet& set);
+  Change prepare_flags(Slot slot, std::uint32_t flags);
+  Change prepare_flag(Slot slot, place_flag flag, bool on);
   void set_in_force(Slot slot, const IndexSet& set) { write(slot, PLACE_IN_FORCE, set); }
+  void set_placed(Slot slot, const IndexSet& set) { write(slot, PLACE_PLACED, set); }
   void set_unsettled(Slot slot, bool on);
   void set_strayed(Slot slot, std::uint32_t count) { store(writable_[slot].strayed, count); }
   void set_group(Slot root, std::uint64_t inode) {

@@ -84,7 +84,7 @@ class BeanCounters : public KernelTest {
     EXPECT_TRUE(writer.has_value());
     auto change = prepare(*writer, at, text);
     if (!change) return change.error().what;
-    (*change)();
+    change->make();
     return "";
   }
 

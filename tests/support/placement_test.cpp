@@ -16,6 +16,7 @@
 #include "placement/affinity.h"
 #include "placement/groups.h"
 #include "placement/sets.h"
+#include "walk.h"
 
 namespace ctnbpf::test {
 
@@ -194,8 +195,20 @@ void PlacementTest::leave_change_half_done(const std::string& address, const std
   Background killed([&]() -> int {
     auto writer = Writer::open(pins());
     auto sets = WritableSets::open(*writer, kCpus);
-    sets->prepare_own(*tree::find(*writer, address), *parse_index_set("list", list, 1024))();
+    sets->prepare_own(*tree::find(*writer, address), *parse_index_set("list", list, 1024)).make();
     ::_exit(0); /* without the writer's destructor: as if it had been killed */
+  });
+  EXPECT_EQ(killed.wait(), 0);
+}
+
+void PlacementTest::leave_attach_half_done(const std::string& address, pid_t pid) {
+  Background killed([&]() -> int {
+    auto writer = Writer::open(pins());
+    Origins origins;
+    if (!begin_move(*writer, *tree::find(*writer, address), pid, false) ||
+        !move_pass(pins(), 0, origins))
+      ::_exit(1);
+    ::_exit(origins.size() == 1 ? 0 : 2);
   });
   EXPECT_EQ(killed.wait(), 0);
 }

@@ -47,6 +47,8 @@ class PlacementTest : public KernelTest {
   void corrupt_in_force(const std::string& address, const std::string& list);
   /* As if a `set` had been killed when the list was changed and nobody placed. */
   void leave_change_half_done(const std::string& address, const std::string& list);
+  /* ... an `attach` when the process was moved and nobody told. */
+  void leave_attach_half_done(const std::string& address, pid_t pid);
 
  private:
   bool mount_v1() const; /* at root_; errno */
