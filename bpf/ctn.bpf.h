@@ -11,6 +11,7 @@
 #include "ctnbpf/abi.h"
 #include "section.bpf.h"
 
+#define EPERM 1
 #define EAGAIN 11
 #define ENFILE 23
 #define EINVAL 22

@@ -97,7 +97,7 @@ static __noinline int tell_fork(struct task_struct *child) {
 }
 
 /* The child may not be where its forker is: see t_newtask. Out of line, as it seldom is. */
-static __noinline int put_right(struct task_struct *child, struct ctn_task *mine) {
+static __noinline int put_right(struct task_struct *child, struct ctn_task *mine, bool into) {
   /* Without a forker's record, or without a gate, a record of the child is not the child's. */
   if (!mine || core.level[CTN_HOOKS_TASK] == CTN_LEVEL_ACCOUNTING) forget_stale(child);
   if (!mine) return 0;
@@ -118,17 +118,22 @@ static __noinline int put_right(struct task_struct *child, struct ctn_task *mine
     follow(child, record, mine);
     if (!record->came_with) record->came_with = mine->came_with;
   }
-  cpuset_born(child, record, before);
+  cpuset_born(child, record, before, into);
   return 0;
 }
 
-static __always_inline int on_newtask(struct task_struct *child) {
+/* Without `clone_flags` the child's groups are compared: it has another set of them than its forker only if one
+ * was named, or either was moved just now. */
+static __always_inline int on_newtask(struct task_struct *child, unsigned long clone_flags) {
   bool told = core.tree_watch && /* not of a thread */
               BPF_CORE_READ(child, tgid) != bpf_get_current_pid_tgid() >> 32;
   if (told) __sync_fetch_and_add(&core.forks_told, 1);
   struct ctn_task *mine = task_find(bpf_get_current_task_btf());
-  if (gate_can_skip || (mine && mine->moves_seen != *(volatile __u32 *)&moves))
-    put_right(child, mine);
+  bool into =
+      mine && (clone_flags ? (clone_flags & CLONE_INTO_CGROUP) != 0
+                           : BPF_CORE_READ(child, cgroups) != bpf_get_current_task_btf()->cgroups);
+  if (gate_can_skip || (mine && (into || mine->moves_seen != *(volatile __u32 *)&moves)))
+    put_right(child, mine, into);
   return told ? tell_fork(child) : 0;
 }
 
@@ -136,18 +141,19 @@ static __always_inline int on_newtask(struct task_struct *child) {
  *  - no record although the forker has one: the gate was skipped, or the forker was moved out of
  *    the roots during the fork. The child gets a record, charged by force.
  *  - another slot than the forker's: the forker was moved during the fork. The child follows.
- * Nobody was moved or placed since the gate looked: neither can be.
+ *  - in another control group than the forker's (CLONE_INTO_CGROUP).
+ * Nobody was moved or placed since the gate looked, and no group was named: nothing of that can be.
  * Attached at every level and for good: turning a tracepoint on and off for each attach would patch
  * the kernel's text under running forks, and wait for that, each time. */
 SEC("tp_btf/task_newtask")
 int BPF_PROG(t_newtask, struct task_struct *child, unsigned long clone_flags) {
-  return on_newtask(child);
+  return on_newtask(child, clone_flags);
 }
 
 /* The same a moment later, as the child is about to be woken. Where tasks are preempted in the kernel the
  * tracepoint's program can be skipped, a kprobe's cannot. */
 SEC("kprobe/wake_up_new_task")
-int BPF_KPROBE(k_newtask, struct task_struct *child) { return on_newtask(child); }
+int BPF_KPROBE(k_newtask, struct task_struct *child) { return on_newtask(child, 0); }
 
 /* --- CPU masks ---------------------------------------------------------------------------------- */
 
@@ -194,6 +200,20 @@ MASK_GATE(c_setscheduler)
 SEC("kretprobe/sched_setaffinity")
 int BPF_KRETPROBE(r_affinity, long err) {
   cpuset_was_set(err);
+  return 0;
+}
+
+/* Somebody has moved a process, or a thread, to another control group. */
+SEC("tp_btf/cgroup_attach_task")
+int BPF_PROG(t_moved, struct cgroup *to, const char *path, struct task_struct *task) {
+  cpuset_moved(task);
+  return 0;
+}
+
+/* Run by the control plane around each such move of its own. */
+SEC("raw_tp")
+int s_placing(struct bpf_raw_tracepoint_args *ctx) {
+  placing.pid = ctx->args[0] ? bpf_get_current_pid_tgid() >> 32 : 0;
   return 0;
 }
 

@@ -87,8 +87,9 @@ constexpr std::array kPrograms = {
                   When::kOpenGateIfThere},
     CTN_SPECIAL_FILES(CTN_SPECIAL_FILE_ROWS)
 #undef CTN_SPECIAL_FILE_ROWS
-        HookProgram{"f_affinity", "fentry/sched_setaffinity", CTN_HOOKS_PLACE, kGate,
-                    When::kIfCalm},
+        HookProgram{"t_moved", "tp_btf/cgroup_attach_task", CTN_HOOKS_PLACE, kAnyLevel,
+                    When::kIfThere},
+    HookProgram{"f_affinity", "fentry/sched_setaffinity", CTN_HOOKS_PLACE, kGate, When::kIfCalm},
     HookProgram{"k_affinity", "kprobe/sched_setaffinity", CTN_HOOKS_PLACE, kGate, When::kIfSkips},
     HookProgram{"l_setscheduler", "lsm/task_setscheduler", CTN_HOOKS_PLACE, kStrict},
     HookProgram{"f_setscheduler", "fmod_ret/security_task_setscheduler", CTN_HOOKS_PLACE, kFallback,

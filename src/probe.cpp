@@ -42,7 +42,7 @@ enum class Fires {
   kSocket, /* when a socket is */
   kCall,   /* by the system call `call` */
   kMask,   /* when a CPU mask is set */
-  kNot,    /* needs a mounted overlayfs: is only attached */
+  kNot,    /* needs a mounted overlayfs, or a control group to write to: is only attached */
 };
 
 /* Programs that do without another if they all work. */
@@ -102,6 +102,7 @@ constexpr struct Probe {
     {"r_file_noacct", "kretprobe/alloc_empty_file_noaccount", false, Fires::kNot, true},
     {"k_file_backing", "kprobe/alloc_empty_backing_file", false, Fires::kNot, true},
     {"r_file_backing", "kretprobe/alloc_empty_backing_file", false, Fires::kNot, true},
+    {"t_moved", "tp_btf/cgroup_attach_task", false, Fires::kNot},
     {"l_task_alloc", "lsm/task_alloc", true, Fires::kInLife},
     {"l_task_free", "lsm/task_free", false, Fires::kLate},
     {"f_task_alloc", "fmod_ret/security_task_alloc", true, Fires::kInLife, false, kStrictTask},

@@ -97,6 +97,7 @@ struct cgroup {
 
 struct css_set {
   struct cgroup *dfl_cgrp;
+  struct css_set *mg_dst_cset; /* while its tasks are being moved to other groups */
 };
 
 /* x86-64: the first arguments of a function are in di and si. */
@@ -173,6 +174,7 @@ struct bpf_iter__task_file {
 #endif
 
 /* include/linux/sched.h */
+#define CLONE_INTO_CGROUP 0x200000000ULL
 #define PF_EXITING 0x00000004
 #define PF_KTHREAD 0x00200000
 #define PF_NO_SETAFFINITY 0x04000000

@@ -12,23 +12,26 @@
  * has the task put back.
  *
  * Tasks that are in a group of the kernel's cpuset controller are left to that: it cuts the mask down
- * to the set. */
+ * to the set. They are kept in it: the same hook is called for each task that is moved to another cpuset, until
+ * 6.1 always, later if CPUs or nodes of the two differ. */
 #ifndef CTNBPF_SUBSYSTEMS_CPUSET_BPF_H
 #define CTNBPF_SUBSYSTEMS_CPUSET_BPF_H
 
 #include "cpuset/cpuset.h"
 #include "events.bpf.h"
+#include "memset/memset.bpf.h"
 #include "placement/placement.bpf.h"
 
 PLACE_MAPS(cpuset);
+PLACE_CONFINES(cpuset)
 
 enum cpuset_verdict { CPUSET_UNJUDGED, CPUSET_ALLOWED, CPUSET_REFUSED };
 
 /* By the task that is, or was last, in sched_setaffinity(). Full, or its bucket is busy: as if the program
  * had been skipped. */
 struct setaffinity_call {
-  __u64 mask;    /* where the kernel's copy is, until the call is checked */
-  __u32 turn;    /* `affinity_turn` when it was checked; 0: it was not yet, or it is seen to be over */
+  __u64 mask; /* where the kernel's copy is, until the call is checked */
+  __u32 turn; /* `affinity_turn` when it was checked; 0: it was not yet, or it is seen to be over */
   __u32 verdict; /* of the kprobe that judges */
   __u32 slot;    /* of the task whose mask is to be set */
   __u32 unused;
@@ -58,10 +61,15 @@ static __always_inline bool cpuset_outside(__u32 slot, const void *mask) {
   return false;
 }
 
+/* Of the hierarchy that a subsystem is bound to; NULL: of none. */
+#define place_root(name, subsystem)                                   \
+  ({                                                                  \
+    __u32 root = core.bound[subsystem] - 1;                           \
+    (struct place_state *)bpf_map_lookup_elem(&name##_states, &root); \
+  })
+
 /* Is the task in one of our groups of cgroup v2, or the hierarchy uses those of v1? */
-static __always_inline bool cpuset_in_group(struct task_struct *task) {
-  __u32 root = core.bound[CTN_CPUSET] - 1;
-  struct place_state *state = bpf_map_lookup_elem(&cpuset_states, &root);
+static __always_inline bool place_in_group(struct task_struct *task, struct place_state *state) {
   if (!state) return false;
   if (state->flags & PLACE_CGROUP1) return true;
   if (!(state->flags & PLACE_CGROUP2) || !state->group) return false;
@@ -75,18 +83,63 @@ static __always_inline bool cpuset_in_group(struct task_struct *task) {
   return false;
 }
 
+static __always_inline bool cpuset_in_group(struct task_struct *task) {
+  return place_in_group(task, place_root(cpuset, CTN_CPUSET));
+}
+
+static __always_inline bool by_groups(struct place_state *state) {
+  return state && state->flags & (PLACE_CGROUP2 | PLACE_CGROUP1);
+}
+
+/* ... of either subsystem: they share their groups. */
+static __always_inline bool in_any_group(struct task_struct *task) {
+  return cpuset_in_group(task) || place_in_group(task, place_root(memset, CTN_MEMSET));
+}
+
 static __always_inline void cpuset_note_mask(const void *mask) {
   __u64 task = (__u64)bpf_get_current_task();
   struct setaffinity_call call = {.mask = (__u64)mask};
   bpf_map_update_elem(&setaffinity, &task, &call, BPF_ANY);
 }
 
-/* x86-64: the number is 203, with a bit set by x32 programs; 241 in 32-bit ones. A task that is in no system
- * call has the number of its last one until its registers are saved anew, by an interrupt at the latest. */
-static __always_inline bool is_setaffinity(struct task_struct *task) {
+/* What a task has called. x86-64: x32 programs set a bit; 32-bit ones have numbers of their own. A task that is
+ * in no system call has the number of its last one until its registers are saved anew, by an interrupt at the
+ * latest. */
+enum place_call { PLACE_CALL_AFFINITY, PLACE_CALL_SCHEDULER, PLACE_CALL_CLONE3, PLACE_CALL_OTHER };
+
+static __always_inline enum place_call place_call(struct task_struct *task) {
   struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
   unsigned long number = BPF_CORE_READ(regs, orig_ax) & ~0x40000000UL;
-  return number == (task->thread_info.status & TS_COMPAT ? 241 : 203);
+  bool compat = task->thread_info.status & TS_COMPAT;
+  if (number == (compat ? 241 : 203)) return PLACE_CALL_AFFINITY;
+  /* sched_setparam, sched_setscheduler, sched_setattr */
+  if (compat ? number == 154 || number == 156 || number == 351
+             : number == 142 || number == 144 || number == 314)
+    return PLACE_CALL_SCHEDULER;
+  return number == 435 ? PLACE_CALL_CLONE3 : PLACE_CALL_OTHER;
+}
+
+/* `task` is on its way to another cpuset of the kernel's, and the current task is who moves it. Not with those
+ * who place: they come here for each. One that is placed by affinity may go, as container engines and service
+ * managers do that; until 6.1 the kernel then gives it all CPUs of where it comes to, which t_moved sees. */
+static __noinline int cpuset_migrate(struct task_struct *task, enum place_call call) {
+  if (call == PLACE_CALL_SCHEDULER) return 0;
+  struct ctn_task *record = task_find(task);
+  if (!record) return 0;
+  if (!cpuset_confines(task_slot(record, CTN_CPUSET)) &&
+      !memset_confines(task_slot(record, CTN_MEMSET)))
+    return 0;
+  if (is_placing()) return 0;
+  /* The child of a member, into a group that the member asked for: it is in none yet. */
+  if (call == PLACE_CALL_CLONE3) return in_any_group(bpf_get_current_task_btf()) ? -EPERM : 0;
+  struct css_set *to = BPF_CORE_READ(task, cgroups, mg_dst_cset);
+  if (!to) return 0;
+  /* In the same group of v2: the controller is being switched over for it. */
+  struct place_state *state = place_root(cpuset, CTN_CPUSET);
+  if (!(state && state->flags & PLACE_CGROUP1) &&
+      BPF_CORE_READ(to, dfl_cgrp) == BPF_CORE_READ(task, cgroups, dfl_cgrp))
+    return 0;
+  return in_any_group(task) ? -EPERM : 0;
 }
 
 /* The container whose CPUs `task` has to keep to by itself, or 0. */
@@ -111,7 +164,8 @@ static __always_inline __u64 cpuset_take_mask(struct setaffinity_call *call) {
 static __always_inline int cpuset_setscheduler(struct task_struct *task) {
   __u64 self = (__u64)bpf_get_current_task();
   __u64 mask = cpuset_take_mask(bpf_map_lookup_elem(&setaffinity, &self));
-  if (!is_setaffinity(bpf_get_current_task_btf())) return 0;
+  enum place_call call = place_call(bpf_get_current_task_btf());
+  if (call != PLACE_CALL_AFFINITY) return cpuset_migrate(task, call);
   __u32 slot = cpuset_confined_to(task);
   return slot && (!mask || cpuset_outside(slot, (const void *)mask)) ? -EINVAL : 0;
 }
@@ -122,7 +176,10 @@ static __always_inline void cpuset_judge(struct task_struct *task) {
   struct setaffinity_call *noted = bpf_map_lookup_elem(&setaffinity, &self);
   struct setaffinity_call call = {.turn = *(volatile __u32 *)&affinity_turn};
   __u64 mask = cpuset_take_mask(noted);
-  if (!is_setaffinity(bpf_get_current_task_btf())) return;
+  if (place_call(bpf_get_current_task_btf()) != PLACE_CALL_AFFINITY) {
+    if (noted) noted->verdict = CPUSET_UNJUDGED; /* was left over */
+    return;
+  }
   if (noted) call.turn = noted->turn;
   call.slot = cpuset_confined_to(task);
   bool refused = call.slot && (!mask || cpuset_outside(call.slot, (const void *)mask));
@@ -130,12 +187,15 @@ static __always_inline void cpuset_judge(struct task_struct *task) {
   bpf_map_update_elem(&setaffinity, &self, &call, BPF_ANY);
 }
 
-/* By the programs that refuse what the kprobe judged. Without a verdict, whoever is confined is refused. */
+/* By the programs that refuse what the kprobe judged. Without a verdict, whoever is confined is refused. Moves to
+ * other groups, which are rare, are judged here. */
 static __always_inline int cpuset_was_refused(struct task_struct *task) {
   __u64 self = (__u64)bpf_get_current_task();
-  struct setaffinity_call *call = bpf_map_lookup_elem(&setaffinity, &self);
-  if (call && call->verdict) return call->verdict == CPUSET_REFUSED ? -EINVAL : 0;
-  return is_setaffinity(bpf_get_current_task_btf()) && cpuset_confined_to(task) ? -EINVAL : 0;
+  struct setaffinity_call *noted = bpf_map_lookup_elem(&setaffinity, &self);
+  if (noted && noted->verdict) return noted->verdict == CPUSET_REFUSED ? -EINVAL : 0;
+  enum place_call call = place_call(bpf_get_current_task_btf());
+  if (call != PLACE_CALL_AFFINITY) return cpuset_migrate(task, call);
+  return cpuset_confined_to(task) ? -EINVAL : 0;
 }
 
 /* A task is outside of its CPUs: the next writer, agentd at the latest, places it anew. */
@@ -159,23 +219,12 @@ static __always_inline void cpuset_was_set(long err) {
 static __always_inline bool cpuset_is_setting(struct task_struct *task) {
   if (task->flags & (PF_KTHREAD | PF_EXITING) || task->__state & (TASK_STOPPED | TASK_TRACED))
     return false;
-  if (!is_setaffinity(task)) return false;
+  if (place_call(task) != PLACE_CALL_AFFINITY) return false;
   __u64 key = (__u64)task;
   struct setaffinity_call *call = bpf_map_lookup_elem(&setaffinity, &key);
   if (!call) return true;
   __u32 turn = *(volatile __u32 *)&call->turn;
   return turn && turn != affinity_turn;
-}
-
-static __always_inline bool cpuset_confines(__u32 slot) {
-  if (slot < CTN_MAX_HIER) return false;
-  for (__u32 i = 0; i < PLACE_MAX_WORDS; i++) {
-    if (i >= place_words) break;
-    __u32 at = (slot * PLACE_SETS + PLACE_IN_FORCE) * place_words + i;
-    __u64 *allowed = bpf_map_lookup_elem(&cpuset_sets, &at);
-    if (allowed && ~*(volatile __u64 *)allowed) return true;
-  }
-  return false;
 }
 
 /* --- masks that tasks came with ------------------------------------------------------------------
@@ -277,15 +326,33 @@ static __always_inline bool cpuset_forget(__u32 tid, struct ctn_task *record) {
 
 /* A child has its forker's mask, and group, of the moment the fork began. If the set was changed, or the
  * forker attached, after that, nobody who places tasks may have seen the child yet. `before` is the
- * container it was to be in when the fork began. */
+ * container it was to be in when the fork began. With `into` the forker asked for another control group for it
+ * (clone3), which takes it out of ours where no hook refuses that. */
 static __always_inline void cpuset_born(struct task_struct *child, struct ctn_task *record,
-                                        __u32 before) {
+                                        __u32 before, bool into) {
   __u32 slot = task_slot(record, CTN_CPUSET);
+  if (into && in_any_group(bpf_get_current_task_btf()) &&
+      (cpuset_confines(slot) || memset_confines(task_slot(record, CTN_MEMSET))))
+    return cpuset_strayed(slot);
   bool moved = before != slot && (cpuset_confines(before) || cpuset_confines(slot));
   if (!moved &&
       (slot < CTN_MAX_HIER || !cpuset_outside(slot, &child->cpus_mask) || cpuset_in_group(child)))
     return;
   cpuset_strayed(slot);
+}
+
+/* A process, or a thread of one, has come to another control group. */
+static __always_inline void cpuset_moved(struct task_struct *task) {
+  struct ctn_task *record = task_find(task);
+  if (!record || is_placing()) return;
+  __u32 slot = task_slot(record, CTN_CPUSET), nodes = task_slot(record, CTN_MEMSET);
+  bool memory = memset_confines(nodes);
+  if (!cpuset_confines(slot) && !memory) return;
+  /* In one of ours it is not where it belongs, or it would not have been moved. Elsewhere its mask tells;
+   * its nodes are those of the group it is in, unless that is ours. */
+  if (in_any_group(task) || (memory && by_groups(place_root(memset, CTN_MEMSET))) ||
+      (slot >= CTN_MAX_HIER && cpuset_outside(slot, &task->cpus_mask)))
+    cpuset_strayed(slot < CTN_MAX_HIER ? nodes : slot);
 }
 
 #endif

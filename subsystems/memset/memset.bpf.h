@@ -7,5 +7,6 @@
 #include "placement/placement.bpf.h"
 
 PLACE_MAPS(memset);
+PLACE_CONFINES(memset)
 
 #endif

@@ -49,6 +49,7 @@ void in_command(const std::string& nodes) {
 
 constinit const Subsystem kMemset = [] {
   Subsystem it = Ops::subsystem("which memory nodes the tasks of a container use", kAttributes);
+  it.hooks = 1 << CTN_HOOKS_PLACE;
   it.before_exec = before_exec;
   it.in_command = in_command;
   return it;

@@ -18,6 +18,7 @@
 #include "placement/group_limits.h"
 #include "placement/kind.h"
 #include "placement/placement.h"
+#include "run_program.h"
 #include "walk.h"
 
 namespace ctnbpf {
@@ -105,6 +106,16 @@ std::string usable(Groups::Version version) {
 }
 
 }  // namespace
+
+MayMove::MayMove(const Pins& pins) {
+  /* Not there: this is not the version that made the pins, and nothing keeps anybody. */
+  if (auto program = pins.open_prog("s_placing")) program_ = std::move(*program);
+  if (program_.valid()) (void)run_program(program_, std::array<std::uint64_t, 1>{1}, kAnyCpu);
+}
+
+MayMove::~MayMove() {
+  if (program_.valid()) (void)run_program(program_, std::array<std::uint64_t, 1>{0}, kAnyCpu);
+}
 
 bool Groups::available(Version version) { return !usable(version).empty(); }
 
@@ -324,14 +335,17 @@ std::string Groups::kept_by(pid_t tid) const {
 }
 
 Result<void> Groups::put_process(const std::string& group, pid_t pid) const {
+  MayMove allowed{Pins(pins_)};
   return write_file(path(group) + "/cgroup.procs", std::to_string(pid));
 }
 
 Result<void> Groups::put_thread(const std::string& group, pid_t tid) const {
+  MayMove allowed{Pins(pins_)};
   return write_file(path(group) + threads_file(), std::to_string(tid));
 }
 
 Result<void> Groups::take_out(pid_t pid) const {
+  MayMove allowed{Pins(pins_)};
   std::array<char, 4096> from = {};
   ssize_t size = ::getxattr(path(home_of(group_of(pid).value_or(""))).c_str(), kCameFrom,
                             from.data(), from.size());

@@ -22,11 +22,26 @@
 
 #include "ctnbpf/result.h"
 #include "placement/index_set.h"
+#include "unique_fd.h"
 
 namespace ctnbpf {
 
+class Pins;
 class State;
 struct PlaceKind;
+
+/* While it lives, this process may take members out of their groups: the kernel side keeps all others from
+ * it. Nesting ends it early. */
+class MayMove {
+ public:
+  explicit MayMove(const Pins& pins);
+  ~MayMove();
+  MayMove(const MayMove&) = delete;
+  MayMove& operator=(const MayMove&) = delete;
+
+ private:
+  UniqueFd program_;
+};
 
 class Groups {
  public:

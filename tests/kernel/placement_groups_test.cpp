@@ -38,7 +38,7 @@ class EachGroupDriver : public PlacementTest, public ::testing::WithParamInterfa
   }
 
   void put(const Background& task, const std::string& group) const {
-    write_group(group + "/cgroup.procs", std::to_string(task.pid()));
+    smuggle(task.pid(), group);
     ASSERT_EQ(group_of(task.pid()), group.empty() ? "/" : group);
   }
   /* The group of the pair that is in use. */

@@ -429,7 +429,7 @@ TEST_F(Cpuset, WhatCannotBePlacedIsSaid) {
   attach_pid("p:/a", task.pid());
   attach_pid("p:/b", other.pid());
   /* Out of its group, which goes; and no group can be made now. */
-  write_group("/cgroup.procs", std::to_string(task.pid()));
+  smuggle(task.pid(), "");
   EXPECT_EQ(ctnbpf({"create", "p:/c"}).code, 0);
   write_group("/ctnbpf/cgroup.max.descendants", "2");
   leave_change_half_done("p:/a", "0-1");

@@ -91,6 +91,11 @@ void PlacementTest::write_group(const std::string& file, const std::string& text
   EXPECT_TRUE(out.good()) << "'" << text << "' to " << file << ": " << std::strerror(errno);
 }
 
+void PlacementTest::smuggle(pid_t pid, const std::string& group) const {
+  MayMove unseen(pins());
+  write_group(group + "/cgroup.procs", std::to_string(pid));
+}
+
 void PlacementTest::make_group(const std::string& group) const {
   std::filesystem::create_directory(root_ + group);
   if (root_ == kRootV2) return;

@@ -26,6 +26,8 @@ class PlacementTest : public KernelTest {
   /* Makes a group outside of ours; in v1 one that tasks can come to. */
   void make_group(const std::string& group) const;
   void write_group(const std::string& file, const std::string& text) const;
+  /* Moves a member to another group, as if nothing had seen it. */
+  void smuggle(pid_t pid, const std::string& group) const;
   /* Instead of the default layout: a hierarchy `p` with cpuset and memset. */
   void use_driver(const std::string& driver);
   void take_all_down();
