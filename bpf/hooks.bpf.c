@@ -116,8 +116,8 @@ static __noinline int put_right(struct task_struct *child, struct ctn_task *mine
   } else {
     before = task_slot(record, CTN_CPUSET);
     follow(child, record, mine);
-    if (!record->came_with) record->came_with = mine->came_with;
   }
+  if (!record->came_with) record->came_with = mine->came_with; /* see cpuset_remember() */
   cpuset_born(child, record, before, into);
   return 0;
 }
