@@ -157,6 +157,30 @@ Result<std::vector<ctn_walk_task>> walk_tasks(const Pins& pins, pid_t tid) {
   return tasks;
 }
 
+std::map<std::uint32_t, const ctn_walk_task*> live_processes(
+    const std::vector<ctn_walk_task>& tasks) {
+  std::map<std::uint32_t, const ctn_walk_task*> found;
+  for (const ctn_walk_task& task : tasks) {
+    if (has_exited(task)) continue;
+    const ctn_walk_task*& speaker = found[task.tgid];
+    if (speaker == nullptr || task.tid == task.tgid) speaker = &task;
+  }
+  return found;
+}
+
+Result<ctn_walk_task> live_task(const Pins& pins, pid_t pid) {
+  auto tasks = walk_tasks(pins, pid);
+  if ((!tasks && tasks.error().code == ESRCH) || (tasks && tasks->empty()))
+    return Error{ESRCH, fmt::format("no process or thread {}", pid)};
+  if (!tasks) return tasks.error();
+  if (!has_exited(tasks->front())) return tasks->front();
+  CTN_ASSIGN(auto all, walk_tasks(pins));
+  auto processes = live_processes(all);
+  if (auto found = processes.find(static_cast<std::uint32_t>(pid)); found != processes.end())
+    return *found->second;
+  return Error{ESRCH, fmt::format("process {} has exited (a zombie is in no container)", pid)};
+}
+
 Slot container_of(const ctn_walk_task& task, std::uint32_t hierarchy) {
   Slot slot = task.slot[hierarchy] & ~CTN_EXITED;
   return slot < CTN_MAX_HIER ? hierarchy : slot;

@@ -105,15 +105,6 @@ Result<void> add_own(std::vector<Line>& lines, const State& state, const ctn_wal
   return {};
 }
 
-Result<ctn_walk_task> find_task(const std::vector<ctn_walk_task>& all, std::uint32_t pid) {
-  auto found = std::find_if(all.begin(), all.end(),
-                            [&](const ctn_walk_task& one) { return one.tid == pid; });
-  if (found == all.end()) return Error{ESRCH, fmt::format("no process or thread {}", pid)};
-  if (has_exited(*found))
-    return Error{ESRCH, fmt::format("process {} has exited (a zombie is in no container)", pid)};
-  return *found;
-}
-
 /* The first of those of its resource that leave least. */
 bool nearest(const std::vector<Line>& lines, const Line& line) {
   return std::none_of(lines.begin(), lines.end(), [&](const Line& other) {
@@ -122,10 +113,11 @@ bool nearest(const std::vector<Line>& lines, const Line& line) {
   });
 }
 
-void print(const Context& context, const ctn_walk_task& task, const std::vector<Line>& lines) {
+void print(const Context& context, int pid, const ctn_walk_task& task,
+           const std::vector<Line>& lines) {
   std::string comm(task.comm, ::strnlen(task.comm, sizeof(task.comm)));
   if (!context.json) {
-    fmt::print("{} ({})\n", task.tid, printable(comm));
+    fmt::print("{} ({})\n", pid, printable(comm));
     for (const Line& line : lines)
       fmt::print("{} {:<24} {:>8} of {:<8} {:>8} left  {}\n", nearest(lines, line) ? '*' : ' ',
                  line.what, line.used, line.most, line.left, printable(line.on));
@@ -140,22 +132,22 @@ void print(const Context& context, const ctn_walk_task& task, const std::vector<
                       {"most", to_json(line.most)},
                       {"left", to_json(line.left)},
                       {"nearest", nearest(lines, line)}});
-  print_json({{"pid", task.tgid}, {"tid", task.tid}, {"comm", portable(comm)}, {"bounds", bounds}});
+  print_json({{"pid", task.tgid}, {"tid", pid}, {"comm", portable(comm)}, {"bounds", bounds}});
 }
 
 Result<void> explain(const Context& context, const std::string& text) {
   CTN_ASSIGN(int pid, parse_pid(text));
   CTN_ASSIGN(State state, State::open(context.pins()));
   CTN_ASSIGN(auto all, walk_tasks(context.pins()));
-  CTN_ASSIGN(ctn_walk_task task, find_task(all, static_cast<std::uint32_t>(pid)));
+  CTN_ASSIGN(ctn_walk_task task, live_task(context.pins(), pid));
   std::vector<Line> lines;
   CTN_TRY(add_own(lines, state, task));
-  add_cgroups(lines, task.tgid);
+  add_cgroups(lines, task.tid);
   add_rlimit(lines, task, all);
   add_kernel(lines, "threads-max", "the machine", all.size(),
              number_in("/proc/sys/kernel/threads-max"));
   add_kernel(lines, "pid_max", "the machine", all.size(), number_in("/proc/sys/kernel/pid_max"));
-  print(context, task, lines);
+  print(context, pid, task, lines);
   return {};
 }
 

@@ -1,6 +1,7 @@
 /* files */
 #include <fmt/format.h>
 
+#include <array>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -49,8 +50,10 @@ Result<void> files(const Context& context, const std::string& address, bool recu
   CTN_ASSIGN(auto charged, charged_files(state));
   nlohmann::ordered_json json = nlohmann::ordered_json::array();
   std::set<std::uint32_t> seen;
+  /* The kernel shows the descriptors of a process by its first thread, or by each if that has exited. */
+  std::set<std::array<std::uint32_t, 3>> shown;
   for (const ctn_walk_file& file : all) {
-    if (!wanted(file.slot)) continue;
+    if (!wanted(file.slot) || !shown.insert({file.tgid, file.fd, file.record}).second) continue;
     seen.insert(file.record);
     std::string path = target_of(file);
     auto place = places_of.find(file.tid);

@@ -51,13 +51,7 @@ Result<void> ps(const Context& context, const std::string& address, bool recursi
 Result<void> where(const Context& context, const std::string& text) {
   CTN_ASSIGN(int pid, parse_pid(text));
   CTN_ASSIGN(State state, State::open(context.pins()));
-  auto tasks = walk_tasks(context.pins(), pid);
-  if ((!tasks && tasks.error().code == ESRCH) || (tasks && tasks->empty()))
-    return Error{ESRCH, fmt::format("no process or thread {}", pid)};
-  if (!tasks) return tasks.error();
-  const ctn_walk_task& task = tasks->front();
-  if (has_exited(task))
-    return Error{ESRCH, fmt::format("process {} has exited (a zombie is in no container)", pid)};
+  CTN_ASSIGN(ctn_walk_task task, live_task(context.pins(), pid));
   nlohmann::ordered_json json = nlohmann::ordered_json::array();
   for (std::uint32_t h = 0; h < CTN_MAX_HIER; h++) {
     if (!tree::hierarchy_active(state, h)) continue;

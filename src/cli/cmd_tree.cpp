@@ -39,7 +39,11 @@ class TreePrinter {
  public:
   TreePrinter(const State& state, const TreeOptions& options, const Meters& meters,
               std::vector<ctn_walk_task> tasks)
-      : state_(state), options_(options), meters_(meters), tasks_(std::move(tasks)) {}
+      : state_(state),
+        options_(options),
+        meters_(meters),
+        tasks_(std::move(tasks)),
+        processes_(live_processes(tasks_)) {}
 
   Result<void> print(Slot top) {
     std::uint32_t hierarchy = state_.nodes()[top].hierarchy;
@@ -142,9 +146,8 @@ class TreePrinter {
     std::vector<const ctn_walk_task*> members;
     std::uint32_t hierarchy = state_.nodes()[slot].hierarchy;
     if (options_.tasks && slot >= CTN_MAX_HIER)
-      for (const ctn_walk_task& task : tasks_)
-        if (!has_exited(task) && container_of(task, hierarchy) == slot && task.tid == task.tgid)
-          members.push_back(&task);
+      for (const auto& [pid, task] : processes_)
+        if (container_of(*task, hierarchy) == slot) members.push_back(task);
     std::vector<Slot> children = tree::children(state_, slot);
     std::size_t left = members.size() + children.size();
     for (const ctn_walk_task* task : members) {
@@ -167,6 +170,7 @@ class TreePrinter {
   const TreeOptions& options_;
   const Meters& meters_;
   std::vector<ctn_walk_task> tasks_;
+  std::map<std::uint32_t, const ctn_walk_task*> processes_; /* of them, by pid */
   std::vector<Line> lines_;
 };
 

@@ -134,7 +134,8 @@ Result<void> Work::place_process(const Process& process, const Chosen& chosen, F
     if (auto done = fit_mask(task, to, in_group, fit, fresh, before[i]); !done)
       note(in_group ? done.error()
                     : with_owner(done.error(), static_cast<pid_t>(task.tid), to.cpus.set));
-    if (!in_group && to.mems.confined && to.mems.migrate && fresh && task.tid == task.tgid)
+    /* Pages are the process's: once. */
+    if (!in_group && to.mems.confined && to.mems.migrate && fresh && i == 0)
       if (auto done = affinity::move_pages(static_cast<pid_t>(task.tid), to.mems.set); !done)
         note(done.error());
   }
@@ -211,7 +212,8 @@ Result<bool> Work::by_group(const Process& process) {
   std::uint32_t driver = 0;
   for (const ctn_walk_task* task : process) driver |= of(*task).driver();
   const std::optional<Groups>& groups = (driver & PLACE_CGROUP1) != 0 ? v1_ : v2_;
-  auto pid = static_cast<pid_t>(process.front()->tgid);
+  /* A thread stands for its process: the first one may have exited, and is then in no group's list. */
+  auto pid = static_cast<pid_t>(process.front()->tid);
   if (driver == 0) {
     CTN_TRY(take_out(pid));
     return false;

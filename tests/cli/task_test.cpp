@@ -1,7 +1,9 @@
 /* attach, ps, where. */
 #include <pthread.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 
+#include <optional>
 #include <thread>
 
 #include "cli_test.h"
@@ -176,6 +178,95 @@ TEST_F(Task, WhereHasALineForEachHierarchy) {
   fails({"where", gone}, 1, {"no process or thread " + gone});
   fails_json({"where", gone}, 1, "ESRCH");
   fails({"where", "self"}, 1, {"'self' is not a pid"});
+}
+
+/* A process whose first thread has exited, and that lives on in two others. */
+class Headless {
+ public:
+  Headless() {
+    EXPECT_EQ(::pipe(ids_.data()), 0);
+    EXPECT_EQ(::pipe(go_.data()), 0);
+    process_.emplace([&] {
+      for (int i = 0; i < 2; i++) {
+        pthread_t thread = {};
+        ::pthread_create(&thread, nullptr, live, this);
+      }
+      return static_cast<int>(::syscall(SYS_exit, 0)); /* this thread alone */
+    });
+    for (pid_t& tid : tids_)
+      EXPECT_EQ(::read(ids_[0], &tid, sizeof(tid)), static_cast<ssize_t>(sizeof(tid)));
+    std::sort(tids_.begin(), tids_.end());
+    std::string stat = "/proc/" + pid() + "/stat";
+    EXPECT_TRUE(
+        eventually([&] { return shell("cat " + stat).out.find(") Z ") != std::string::npos; }));
+  }
+  ~Headless() {
+    for (int fd : {ids_[0], ids_[1], go_[0], go_[1]}) ::close(fd);
+  }
+  Headless(const Headless&) = delete;
+  Headless& operator=(const Headless&) = delete;
+
+  std::string pid() const { return std::to_string(process_->pid()); }
+  std::string tid(std::size_t i) const { return std::to_string(tids_[i]); }
+  /* Has it open an eventfd; its number. */
+  std::string open_file() {
+    int fd = -1;
+    EXPECT_EQ(::write(go_[1], "", 1), 1);
+    EXPECT_EQ(::read(ids_[0], &fd, sizeof(fd)), static_cast<ssize_t>(sizeof(fd)));
+    return std::to_string(fd);
+  }
+  int wait() { return process_->wait(); }
+
+ private:
+  static void* live(void* self) {
+    auto& its = *static_cast<Headless*>(self);
+    auto tid = static_cast<pid_t>(::syscall(SYS_gettid));
+    (void)!::write(its.ids_[1], &tid, sizeof(tid));
+    for (char c = 0; ::read(its.go_[0], &c, 1) == 1;) {
+      int fd = ::eventfd(0, 0);
+      (void)!::write(its.ids_[1], &fd, sizeof(fd));
+    }
+    return nullptr;
+  }
+
+  std::array<int, 2> ids_ = {};
+  std::array<int, 2> go_ = {};
+  std::array<pid_t, 2> tids_ = {};
+  std::optional<Background> process_;
+};
+
+TEST_F(Task, AProcessWithoutItsFirstThreadLives) {
+  create("default:/a");
+  create("default:/b");
+  Headless process;
+  EXPECT_EQ(out({"where", process.pid()}), bound() + ":/\n");
+  out({"attach", "default:/a", process.pid()});
+  for (const std::string& number : {process.pid(), process.tid(0), process.tid(1)}) {
+    EXPECT_EQ(out({"where", number}), bound() + ":/a\n");
+    EXPECT_TRUE(out({"explain", number}).starts_with(number + " (")) << number;
+  }
+  EXPECT_EQ(json({"explain", process.pid()})["tid"], std::stoi(process.pid()));
+  EXPECT_EQ(out({"ps", "default:/a"}), process.pid() + "\n");
+  EXPECT_EQ(out({"ps", "--threads", "default:/a"}), process.tid(0) + "\n" + process.tid(1) + "\n");
+  EXPECT_NE(out({"tree", "-t"}).find("─ " + process.pid() + " "), std::string::npos);
+  out({"attach", "--tree", "default:/b", process.pid()});
+  EXPECT_EQ(out({"ps", "default:/b"}), process.pid() + "\n");
+  fails({"attach", "--thread", "default:/a", process.pid()}, 1, {"no thread " + process.pid()});
+  out({"attach", "--within-limits", "default:/a", process.pid()});
+  if (find_attribute(state(), slot("default:/a"), "numfiles.held")) {
+    std::string fd = process.open_file();
+    std::string line = process.pid() + " " + fd + " ";
+    std::string files = out({"files", "default:/a"});
+    EXPECT_TRUE(files.starts_with(line)) << files;
+    EXPECT_EQ(files.find("\n" + line), std::string::npos) << "told once: " << files;
+    EXPECT_EQ(files.find("held in"), std::string::npos) << files;
+  }
+  out({"attach", "--thread", "default:/b", process.tid(1)});
+  EXPECT_EQ(out({"where", process.pid()}), bound() + ":/a\n");
+  EXPECT_EQ(json({"kill", "default:/b"})["signalled"], 1);
+  const std::string gone = process.pid();
+  EXPECT_EQ(process.wait(), 128 + SIGKILL);
+  fails({"where", gone}, 1, {"no process or thread " + gone});
 }
 
 }  // namespace
