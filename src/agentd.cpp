@@ -17,7 +17,6 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <filesystem>
 #include <map>
 #include <utility>
 #include <vector>
@@ -78,8 +77,7 @@ class Agentd {
     from_kernel.nl_groups = 1;
     if (::bind(hotplug_.get(), reinterpret_cast<sockaddr*>(&from_kernel), sizeof(from_kernel)) == 0)
       watch(hotplug_.get());
-    std::string parent = std::filesystem::path(pins.root()).parent_path();
-    if (::inotify_add_watch(taken_down_.get(), parent.c_str(), IN_MOVED_FROM) >= 0)
+    if (::inotify_add_watch(taken_down_.get(), pins.root().c_str(), IN_MOVED_FROM) >= 0)
       watch(taken_down_.get());
   }
 

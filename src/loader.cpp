@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <filesystem>
 #include <memory>
@@ -20,6 +21,7 @@
 #include "ctnbpf/tree.h"
 #include "cpuset/cpuset.h"
 #include "hooks.h"
+#include "instances.h"
 #include "lock.h"
 #include "pinning.h"
 #include "placement/kind.h"
@@ -38,15 +40,36 @@ struct Destroy {
 };
 using Skeleton = std::unique_ptr<ctnbpf_bpf, Destroy>;
 
-/* Beside the pins: what is being built, and what is being removed. (bpffs allows no dots.) */
-std::string being_built(const Pins& pins) { return pins.root() + "-new"; }
-std::string being_removed(const Pins& pins) { return pins.root() + "-old"; }
+/* Among the pins, so that nothing of another instance's is there: what is being built, and what is being
+ * removed. (bpffs allows no dots.) */
+constexpr const char* kBeingBuilt = "being-built";
+constexpr const char* kBeingRemoved = "being-removed";
+std::string being_built(const Pins& pins) { return pins.root() + "/" + kBeingBuilt; }
+std::string being_removed(const Pins& pins) { return pins.root() + "/" + kBeingRemoved; }
+/* The last is what there is or is not: Pins::exist(). */
+constexpr std::array kParts = {"links", "progs", "maps"};
+
+bool is_there(const std::string& path) {
+  std::error_code error;
+  return fs::exists(fs::symlink_status(path, error));
+}
 
 /* Unlinks links first, so that nothing runs any more when the maps go. */
 Result<void> remove_pins(const std::string& root) {
   std::error_code error;
   for (const char* part : {"/links", "/progs", "/maps", ""}) fs::remove_all(root + part, error);
   if (error) return Error{error.value(), fmt::format("remove '{}': {}", root, error.message())};
+  return {};
+}
+
+Result<void> make_directory(const std::string& path) {
+  if (::mkdir(path.c_str(), 0700) != 0) return system_error(fmt::format("make '{}'", path));
+  return {};
+}
+
+Result<void> move_pins(const std::string& from, const std::string& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0)
+    return system_error(fmt::format("move '{}' to '{}'", from, to));
   return {};
 }
 
@@ -128,9 +151,8 @@ Result<Skeleton> load_object(const LoadSettings& settings, const Levels& levels)
 }
 
 Result<void> pin_all(ctnbpf_bpf& skeleton, const Pins& pins) {
-  for (const std::string& dir :
-       {pins.root(), pins.root() + "/maps", pins.root() + "/progs", pins.root() + "/links"})
-    if (::mkdir(dir.c_str(), 0700) != 0) return system_error(fmt::format("make '{}'", dir));
+  CTN_TRY(make_directory(pins.root()));
+  for (const char* part : kParts) CTN_TRY(make_directory(pins.root() + "/" + part));
   auto pin = [](int fd, const std::string& path) -> Result<void> {
     if (int err = bpf_obj_pin(fd, path.c_str()); err != 0)
       return system_error(-err, fmt::format("pin '{}'", path));
@@ -178,33 +200,71 @@ Result<Loaded> Loaded::load(const LoadSettings& settings) {
   core->cpus = skeleton->rodata->cpu_count;
   std::copy(levels.level.begin(), levels.level.end(), core->level);
   core->magic = CTN_MAGIC;
+  CTN_ASSIGN(core->groups, groups_number(bpf_map__fd(skeleton->maps.data_core)));
   return Loaded(std::make_unique<Object>(Object{std::move(skeleton)}));
 }
 
 Result<void> Loaded::pin(const Pins& pins) const {
-  Pins fresh(being_built(pins));
-  auto pinned = pin_all(*object_->skeleton, fresh);
-  if (pinned && ::rename(fresh.root().c_str(), pins.root().c_str()) != 0)
-    pinned = system_error(fmt::format("put the pins in place at '{}'", pins.root()));
-  if (!pinned) (void)remove_pins(fresh.root());
+  if (!is_there(pins.root())) CTN_TRY(make_directory(pins.root()));
+  auto put = [&]() -> Result<void> {
+    CTN_TRY(pin_all(*object_->skeleton, Pins(being_built(pins))));
+    for (std::string part : kParts)
+      CTN_TRY(move_pins(being_built(pins) + "/" + part, pins.root() + "/" + part));
+    return remove_pins(being_built(pins));
+  };
+  auto pinned = put();
+  if (!pinned) (void)remove_left_over_pins(pins);
   return pinned;
+}
+
+Result<void> require_place(const Pins& pins) {
+  fs::path root = pins.root();
+  auto refuse = [&](int code, const std::string& why) {
+    return Error{code, fmt::format("'{}' {}: choose another --bpffs", pins.root(), why)};
+  };
+  for (const char* kept : {"links", "progs", "maps", kBeingBuilt, kBeingRemoved})
+    if (root.filename() == kept) return refuse(EINVAL, "has a name that is kept for what is in it");
+  if (Pins(root.parent_path()).exist()) return refuse(EINVAL, "is in another instance's place");
+  if (!is_there(root) || pins.exist()) return {};
+  std::error_code error;
+  if (!fs::is_directory(fs::symlink_status(root, error)))
+    return refuse(EEXIST, "is something else's");
+  bool ours = is_there(being_built(pins)) || is_there(being_removed(pins));
+  for (const auto& entry : fs::directory_iterator(root, error)) {
+    std::string name = entry.path().filename();
+    bool part = ours && (name == "links" || name == "progs");
+    if (!part && name != kBeingBuilt && name != kBeingRemoved)
+      return refuse(EEXIST, fmt::format("is something else's: it has '{}'", printable(name)));
+  }
+  return {};
 }
 
 std::vector<std::string> left_over_pins(const Pins& pins) {
   std::vector<std::string> found;
   for (const std::string& path : {being_built(pins), being_removed(pins)})
-    if (std::error_code error; fs::exists(path, error)) found.push_back(path);
+    if (is_there(path)) found.push_back(path);
   return found;
 }
 
+/* Links and programs that are in place without maps are of an `up` or `down` that was killed, too: with
+ * one of the two directories beside them, which goes last. */
 Result<void> remove_left_over_pins(const Pins& pins) {
-  CTN_TRY(remove_pins(being_removed(pins)));
-  return remove_pins(being_built(pins));
+  bool there = pins.exist();
+  if (!left_over_pins(pins).empty()) {
+    retire(Pins(being_removed(pins)));
+    for (const char* part : {"links", "progs"})
+      if (!there) CTN_TRY(remove_pins(pins.root() + "/" + part));
+    CTN_TRY(remove_pins(being_removed(pins)));
+    CTN_TRY(remove_pins(being_built(pins)));
+  }
+  if (!there) (void)::rmdir(pins.root().c_str());
+  return {};
 }
 
 Result<bool> bring_up(const Pins& pins, const LoadSettings& settings) {
   CTN_ASSIGN(UniqueFd lock, take_writer_lock());
   CTN_TRY(require_bpffs(fs::path(pins.root()).parent_path()));
+  CTN_TRY(require_place(pins));
   CTN_TRY(remove_left_over_pins(pins));
   bool fresh = !pins.exist();
   if (fresh) {
@@ -247,15 +307,17 @@ Result<void> let_go(Writer* writer, const Pins& pins, bool force) {
       if (!released && !force) return released;
     }
   if (writer != nullptr) (void)leftovers(*writer, true);
-  if (::rename(pins.root().c_str(), being_removed(pins).c_str()) != 0)
-    return system_error(fmt::format("take the pins away from '{}'", pins.root()));
-  return {};
+  CTN_TRY(make_directory(being_removed(pins)));
+  auto moved = move_pins(pins.root() + "/maps", being_removed(pins) + "/maps");
+  if (!moved) (void)::rmdir(being_removed(pins).c_str());
+  return moved;
 }
 
 }  // namespace
 
 Result<bool> take_down(const Pins& pins, bool force) {
   CTN_ASSIGN(UniqueFd lock, take_writer_lock());
+  if (!pins.exist()) CTN_TRY(require_place(pins));
   CTN_TRY(remove_left_over_pins(pins));
   if (!pins.exist()) return false;
   if (!force) {
@@ -281,7 +343,7 @@ Result<bool> take_down(const Pins& pins, bool force) {
                              "--repair` does that",
                              gone.error().what, held.error().what)};
   }
-  CTN_TRY(remove_pins(being_removed(pins)));
+  CTN_TRY(remove_left_over_pins(pins));
   return true;
 }
 

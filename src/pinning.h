@@ -26,7 +26,10 @@ class Loaded {
   std::unique_ptr<Object> object_;
 };
 
-/* What an `up` or `down` that was killed left beside the pins. The next of either removes it first; with
+/* EEXIST, EINVAL: something else is where the pins are to be, or that place is in another instance's. */
+Result<void> require_place(const Pins& pins);
+
+/* What an `up` or `down` that was killed left among the pins. The next of either removes it first; with
  * the writer lock held, nobody else is at work on it. */
 std::vector<std::string> left_over_pins(const Pins& pins);
 Result<void> remove_left_over_pins(const Pins& pins);

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <filesystem>
+
 namespace ctnbpf {
 namespace {
 
@@ -14,6 +16,16 @@ Result<UniqueFd> open_pin(const std::string& path) {
 }
 
 }  // namespace
+
+Pins::Pins(const std::string& root) : root_(root) {
+  if (root == kDefaultPinRoot) return;
+  namespace fs = std::filesystem;
+  std::error_code error;
+  fs::path whole = fs::weakly_canonical(fs::absolute(root, error), error);
+  if (error) whole = fs::absolute(root, error).lexically_normal();
+  if (!whole.has_filename()) whole = whole.parent_path();
+  root_ = whole;
+}
 
 bool Pins::exist() const {
   struct stat st;

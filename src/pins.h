@@ -1,4 +1,4 @@
-/* Where pinned objects lie, and opening them. Only this file, loader.cpp, hooks.cpp, probe.cpp and
+/* Where pinned objects are, and opening them. Only this file, loader.cpp, hooks.cpp, probe.cpp and
  * walk.cpp speak to libbpf. */
 #pragma once
 
@@ -11,7 +11,8 @@ namespace ctnbpf {
 
 class Pins {
  public:
-  explicit Pins(std::string root) : root_(std::move(root)) {}
+  /* `root` in any form: what is kept is absolute, and without `.`, `..`, links and slashes too many. */
+  explicit Pins(const std::string& root);
 
   const std::string& root() const { return root_; }
   std::string map(const std::string& name) const { return root_ + "/maps/" + name; }

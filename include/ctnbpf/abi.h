@@ -194,10 +194,14 @@ struct ctn_core {
   __u32 walk_mark;    /* of the last walk of i_mark: 1 to CTN_LAST_MARK, round and round */
   __u32 caveats_told; /* by subsystem, as bits: whose limits can be run over, and the user knows */
   __u32 keep_hooks;   /* hooks stay attached until `down` once they are: for tests */
+  /* Which control groups are this instance's (placement): those below `ctnbpf`, or, as another instance had
+   * these when this was loaded, below `ctnbpf-N`: N is this, the id of this map. */
+  __u32 groups;
   /* written by programs, seldom */
   __u64 forks_inside; /* of forks_told: children born in the target, which nobody has to hear of */
   __u64 refusals_untold; /* refusals that are in no record of the log: see struct ctn_refusals */
 };
+#define CTN_NO_GROUPS (~0U) /* it is being taken down */
 
 /* --- tasks ----------------------------------------------------------------------------------- */
 

@@ -7,12 +7,15 @@
 #include <unistd.h>
 
 #include <array>
+#include <charconv>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <sstream>
 
 #include "ctnbpf/address.h"
 #include "ctnbpf/state.h"
+#include "instances.h"
 #include "pins.h"
 #include "placement/affinity.h"
 #include "placement/group_limits.h"
@@ -105,6 +108,25 @@ std::string usable(Groups::Version version) {
   return root;
 }
 
+/* Of the instance that has this for `groups` in its core. */
+std::string name_for(std::uint32_t number) {
+  return number == 0 ? kGroupName : fmt::format("{}-{}", kGroupName, number);
+}
+
+/* The groups of instances at the top, whichever there are. */
+std::map<std::string, std::uint32_t> tops(const std::string& root) {
+  std::map<std::string, std::uint32_t> found;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(root, error)) {
+    std::string name = entry.path().filename();
+    std::string digits = name.substr(std::min(name.size(), name_for(0).size() + 1));
+    std::uint32_t number = 0;
+    std::from_chars(digits.data(), digits.data() + digits.size(), number);
+    if (name == name_for(number) && entry.is_directory()) found.emplace(name, number);
+  }
+  return found;
+}
+
 }  // namespace
 
 MayMove::MayMove(const Pins& pins) {
@@ -124,12 +146,17 @@ Result<Groups> Groups::open(Version version, const State& state) {
   if (root.empty())
     return Error{ENOTSUP, fmt::format("no cpuset controller of cgroup v{} is mounted here",
                                       version == Version::kV2 ? 2 : 1)};
-  const std::string& pins = state.pins().root();
-  return Groups(version, root,
-                pins == kDefaultPinRoot
-                    ? kGroupName
-                    : fmt::format("{}-{:x}", kGroupName, std::hash<std::string>()(pins)),
-                pins);
+  return Groups(version, root, name_for(state.core().groups), state.pins().root());
+}
+
+Result<std::vector<Groups>> Groups::abandoned(Version version, const State& state) {
+  std::vector<Groups> found;
+  std::string root = usable(version);
+  if (root.empty()) return found;
+  CTN_ASSIGN(auto in_use, groups_in_use());
+  for (const auto& [name, number] : tops(root))
+    if (!in_use.contains(number)) found.push_back(Groups(version, root, name, state.pins().root()));
+  return found;
 }
 
 bool Groups::holds(pid_t tid) {
@@ -392,8 +419,11 @@ std::uint64_t Groups::top_inode() const {
 
 void Groups::remove_empty() const { remove_tree(top()); }
 
+/* While another instance has groups it is not for us to switch off: whoever goes last does. */
 bool Groups::switched_on() const {
   char mark = 0;
+  for (const auto& [name, number] : tops(root_))
+    if (name != name_) return false;
   return version_ == Version::kV2 && ::getxattr(root_.c_str(), kSwitchedOn, &mark, 1) == 1;
 }
 

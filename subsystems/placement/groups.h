@@ -49,9 +49,12 @@ class Groups {
 
   /* Is there a cpuset controller of this version to be had? */
   static bool available(Version version);
-  /* Those of this instance: `ctnbpf`, for pins elsewhere another name. Looks only; nothing is made.
+  /* Those of this instance: below `ctnbpf`, or `ctnbpf-N` (core.groups). Looks only; nothing is made.
    * ENOTSUP if the controller is not available. */
   static Result<Groups> open(Version version, const State& state);
+  /* Those of instances that are gone: their pins went with the mount namespace they were in. `state` is of
+   * whoever asks. */
+  static Result<std::vector<Groups>> abandoned(Version version, const State& state);
   /* Is the task in a group of any instance? */
   static bool holds(pid_t tid);
 
@@ -123,9 +126,9 @@ class Groups {
   }
 
   Version version_;
-  std::string root_; /* where the file system is mounted */
-  std::string name_; /* of the group at the top */
-  std::string pins_;
+  std::string root_;                                   /* where the file system is mounted */
+  std::string name_;                                   /* of the group at the top */
+  std::string pins_;                                   /* of whoever asks, for its iterators */
   mutable std::map<std::string, std::string> kept_by_; /* by path */
   mutable std::optional<Error> refused_; /* by nobody_minds(): not asked again for each process */
 };

@@ -137,7 +137,8 @@ std::vector<std::string> all_of(const Groups& groups, bool remove) {
     for (const std::string& group : groups.all()) {
       found.push_back(fmt::format("group '{}' is left behind", groups.full_name(group)));
       if (!remove) continue;
-      for (pid_t tid : groups.threads(group)) (void)groups.take_out(tid);
+      for (pid_t tid : groups.threads(group))
+        if (tid != 0) (void)groups.take_out(tid); /* 0: not of our pid namespace, and not us */
     }
     if (remove) groups.remove_empty();
   }
@@ -154,6 +155,11 @@ std::vector<std::string> all_of(const Groups& groups, bool remove) {
 Result<std::vector<std::string>> leftovers(const State& state, bool remove) {
   std::vector<std::string> found;
   for (Groups::Version version : kVersions) {
+    CTN_ASSIGN(auto abandoned, Groups::abandoned(version, state));
+    for (const Groups& groups : abandoned) {
+      std::vector<std::string> its = all_of(groups, remove);
+      found.insert(found.end(), its.begin(), its.end());
+    }
     if (uses_groups(state, version)) continue;
     if (auto groups = Groups::open(version, state)) {
       std::vector<std::string> its = all_of(*groups, remove);

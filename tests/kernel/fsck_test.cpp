@@ -210,7 +210,7 @@ TEST_F(Fsck, FindsAndMendsCountersOfFiles) {
 }
 
 TEST_F(Fsck, FindsAndMendsHooksAndPins) {
-  std::string left = pins().root() + "-old";
+  std::string left = pins().root() + "/being-removed";
   bool kprobe = std::filesystem::exists(pins().link("k_newtask"));
   std::string program = kprobe ? "k_newtask" : "t_newtask";
   ASSERT_EQ(::unlink(pins().link(program).c_str()), 0);
