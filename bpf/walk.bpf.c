@@ -1,14 +1,19 @@
 /* Iterators over tasks: one prints membership, one moves tasks. Run by the control plane. */
 #include "membership.bpf.h"
+#include "numbers.bpf.h"
 
 SEC("iter/task")
 int i_walk(struct bpf_iter__task *ctx) {
   struct task_struct *task = ctx->task;
   if (!task) return 0;
+  struct reader reader = current_reader();
   struct ctn_walk_task out = {
-      .tid = task->pid,
-      .tgid = task->tgid,
-      .ppid = task->real_parent->tgid,
+      .start_ns = task->start_boottime,
+      .global_tid = task->pid,
+      .global_tgid = task->tgid,
+      .global_ppid = task->real_parent->tgid,
+      .tid = task_number(&reader, task),
+      .tgid = process_number(&reader, task),
       .uid = task->real_cred->uid.val,
       .exit_state = task->exit_state,
       .state = task->__state,
@@ -41,7 +46,8 @@ int i_own_masks(struct bpf_iter__task *ctx) {
   if (!task || task->exit_state || task->nr_cpus_allowed >= (int)cpu_count) return 0;
   if (!BPF_CORE_READ(task, cgroups, dfl_cgrp, self.parent)) return 0;
   if (bpf_core_type_exists(struct affinity_context___since_6_2) && task->user_cpus_ptr) return 0;
-  struct place_own_mask out = {.tid = task->pid};
+  struct reader reader = current_reader();
+  struct place_own_mask out = {.tid = task_number(&reader, task)};
   bpf_probe_read_kernel(out.comm, sizeof(out.comm), task->comm);
   bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
   return 0;
@@ -61,12 +67,15 @@ SEC("iter/task")
 int i_move(struct bpf_iter__task *ctx) {
   struct task_struct *task = ctx->task;
   if (!task) return 0;
-  if (move_request.tgid && move_request.tgid != task->tgid) return 0;
+  struct reader reader = current_reader();
+  __u32 process = process_number(&reader, task);
+  if (move_request.tgid && move_request.tgid != process) return 0;
   if (move_request.chosen) {
     __u32 tgid = task->tgid;
     if (!bpf_map_lookup_elem(&move_pids, &tgid)) return 0;
   }
-  struct ctn_move_report out = {.tid = task->pid, .tgid = task->tgid};
+  struct ctn_move_report out = {
+      .tid = task_number(&reader, task), .tgid = process, .global_tid = task->pid};
   out.result = move(task, move_request.hierarchy, move_request.slot, &out.from);
   bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
   return 0;
@@ -77,7 +86,8 @@ SEC("iter/task")
 int i_setting(struct bpf_iter__task *ctx) {
   struct task_struct *task = ctx->task;
   if (!task || !cpuset_is_setting(task)) return 0;
-  __u32 tid = task->pid;
+  struct reader reader = current_reader();
+  __u32 tid = task_number(&reader, task);
   bpf_seq_write(ctx->meta->seq, &tid, sizeof(tid));
   return 0;
 }
@@ -88,11 +98,24 @@ int i_came_with(struct bpf_iter__task *ctx) {
   struct task_struct *task = ctx->task;
   struct ctn_task *record = task ? task_find(task) : NULL;
   if (!record) return 0;
-  __u32 tid = task->pid;
+  struct reader reader = current_reader();
+  __u32 tid = task_number(&reader, task);
   if (came_with.request == CAME_WITH_REMEMBER ? cpuset_remember(task, record, &moves)
                                               : cpuset_forget(tid, record))
     bpf_seq_write(ctx->meta->seq, &tid, sizeof(tid));
   return 0;
+}
+
+/* Run by the control plane about the task_struct at args[0], which had a record: 1 if the task is there and the
+ * pid namespace of whoever runs this does not know it. */
+SEC("raw_tp")
+int s_unseen(struct bpf_raw_tracepoint_args *ctx) {
+  const struct task_struct *task = (const struct task_struct *)ctx->args[0];
+  struct reader reader = current_reader();
+  if (!task_find(task)) return 0;
+  /* It may be freed at any moment, so it is read as data. One that is being forked has its forker's. */
+  const struct pid *pid = BPF_CORE_READ(task, thread_pid);
+  return pid && !number_of(&reader, pid);
 }
 
 /* Every descriptor of every process whose file is charged. */
@@ -104,8 +127,9 @@ int i_files(struct bpf_iter__task_file *ctx) {
   __u64 place = table_find(file_keys, &file_places, file);
   if (place == NO_PLACE) return 0;
   struct ctn_file *record = section_at(file_records, place);
-  struct ctn_walk_file out = {.tgid = task->tgid,
-                              .tid = task->pid,
+  struct reader reader = current_reader();
+  struct ctn_walk_file out = {.tgid = process_number(&reader, task),
+                              .tid = task_number(&reader, task),
                               .fd = ctx->fd,
                               .slot = record->slot,
                               .file = place,
@@ -125,8 +149,9 @@ int i_uncharged(struct bpf_iter__task_file *ctx) {
   struct ctn_task *record = task_find(task);
   __u32 slot = record ? task_slot(record, CTN_NUMFILES) : 0;
   if (slot < CTN_MAX_HIER || table_find(file_keys, &file_places, file) != NO_PLACE) return 0;
-  struct ctn_walk_file out = {.tgid = task->tgid,
-                              .tid = task->pid,
+  struct reader reader = current_reader();
+  struct ctn_walk_file out = {.tgid = process_number(&reader, task),
+                              .tid = task_number(&reader, task),
                               .fd = ctx->fd,
                               .slot = slot,
                               .file = object_hash(file),

@@ -25,6 +25,7 @@
 #include "ctnbpf/fsck.h"
 #include "ctnbpf/state.h"
 #include "ctnbpf/tree.h"
+#include "owners.h"
 #include "pins.h"
 #include "unique_fd.h"
 
@@ -145,8 +146,9 @@ class Agentd {
       say(fmt::format("removed {}, left behind by a `run` that died", removed));
     if (std::uint32_t freed = tree::sweep_lingering(writer); freed != 0)
       say(fmt::format("freed {} removed container{}", freed, freed == 1 ? "" : "s"));
+    Owners owners(pins_);
     for (Slot slot = CTN_MAX_HIER; slot < writer.core().high_slot; slot++)
-      watch_owner(writer, slot);
+      watch_owner(writer, owners, slot);
     return {};
   }
 
@@ -192,13 +194,14 @@ class Agentd {
   }
 
   /* To be there when a `run` ends without having removed its container. */
-  void watch_owner(const Writer& writer, Slot slot) {
+  void watch_owner(const Writer& writer, Owners& owners, Slot slot) {
     const ctn_node& node = writer.nodes()[slot];
     if (node.state != CTN_ACTIVE || (node.flags & CTN_TRANSIENT) == 0) return;
     std::uint32_t pid = writer.infos()[slot].owner_pid;
     for (const auto& [fd, owner] : owners_)
       if (owner.second == pid) return;
-    UniqueFd held(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    pid_t number = owners.number(writer.infos()[slot]);
+    UniqueFd held(number == 0 ? -1 : static_cast<int>(::syscall(SYS_pidfd_open, number, 0)));
     if (!held.valid()) return;
     watch(held.get());
     int fd = held.get();
@@ -214,7 +217,7 @@ class Agentd {
   UniqueFd hotplug_;                     /* the kernel's tidings of devices */
   std::map<std::string, bool> troubles_; /* of the last sweep: was it told? */
   bool unsure_ = false;
-  std::map<int, std::pair<UniqueFd, std::uint32_t>> owners_; /* by pidfd: itself, pid */
+  std::map<int, std::pair<UniqueFd, std::uint32_t>> owners_; /* by pidfd: itself, global pid */
 };
 
 }  // namespace

@@ -24,7 +24,7 @@
 namespace ctnbpf {
 namespace {
 
-using Pid = std::uint32_t;
+using Pid = std::uint32_t; /* a global one, if nothing else is said: forks are told by those */
 
 struct FreeRing {
   void operator()(ring_buffer* ring) const { ring_buffer__free(ring); }
@@ -66,7 +66,7 @@ class Lineage {
     while (heard_ + not_to_hear() < told) ring_buffer__poll(ring_.get(), 1 /* ms */);
   }
   void look(const std::vector<ctn_walk_task>& tasks) {
-    for (const ctn_walk_task& task : tasks) add(task.ppid, task.tgid);
+    for (const ctn_walk_task& task : tasks) add(task.global_ppid, task.global_tgid);
   }
   /* Adds to `known` all descendants of its members. */
   void close(std::set<Pid>& known) const {
@@ -125,14 +125,21 @@ class ChosenPids {
   std::set<Pid> in_;
 };
 
+/* The global number of the process that we know by this; none if there is none. */
+std::set<Pid> known_as(const std::vector<ctn_walk_task>& tasks, Pid pid) {
+  for (const ctn_walk_task& task : tasks)
+    if (task.tgid == pid) return {task.global_tgid};
+  return {};
+}
+
 /* `pid` and its descendants as one walk shows them. */
 Result<std::set<Pid>> family_of(const Pins& pins, Pid pid) {
   CTN_ASSIGN(auto tasks, walk_tasks(pins));
-  std::set<Pid> family{pid};
+  std::set<Pid> family = known_as(tasks, pid);
   for (std::size_t before = 0; before != family.size();) {
     before = family.size();
     for (const ctn_walk_task& task : tasks)
-      if (family.contains(task.ppid)) family.insert(task.tgid);
+      if (family.contains(task.global_ppid)) family.insert(task.global_tgid);
   }
   return family;
 }
@@ -145,8 +152,9 @@ Result<AttachResult> attach_tree(Writer& writer, Slot slot, pid_t pid, Limits li
   if (limits == Limits::kWithin) {
     CTN_ASSIGN(family, family_of(writer.pins(), static_cast<Pid>(pid)));
   }
-  CTN_TRY(ask_subsystems(writer, slot, limits,
-                         [&](const ctn_walk_task& task) { return family.contains(task.tgid); }));
+  CTN_TRY(ask_subsystems(writer, slot, limits, [&](const ctn_walk_task& task) {
+    return family.contains(task.global_tgid);
+  }));
   CTN_TRY(begin_move(writer, slot, 0, true));
   CTN_ASSIGN(UniqueFd map, writer.pins().open_map("move_pids"));
   ChosenPids chosen(std::move(map));
@@ -162,7 +170,7 @@ Result<AttachResult> attach_tree(Writer& writer, Slot slot, pid_t pid, Limits li
   };
   constexpr int kMostPasses =
       64; /* where forks go unseen, each pass may meet new ones: the lock is held */
-  std::set<Pid> known{static_cast<Pid>(pid)};
+  std::set<Pid> known;
   Origins origins;
   bool any = false;
   Urgent urgent;
@@ -170,6 +178,7 @@ Result<AttachResult> attach_tree(Writer& writer, Slot slot, pid_t pid, Limits li
     CTN_ASSIGN(auto tasks, walk_tasks(writer.pins()));
     lineage->listen();
     lineage->look(tasks);
+    if (known.empty()) known = known_as(tasks, static_cast<Pid>(pid));
     lineage->close(known);
     CTN_TRY(chosen.become(known));
     CTN_ASSIGN(MovePass pass, move_pass(writer.pins(), 0, origins));

@@ -1,20 +1,18 @@
 #include "ctnbpf/fsck.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
-#include <fstream>
 #include <set>
-#include <sstream>
 
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
 #include "fsck_counts.h"
 #include "grace.h"
 #include "hooks.h"
+#include "namespaces.h"
+#include "owners.h"
 #include "pinning.h"
 #include "steady.h"
 
@@ -50,30 +48,20 @@ Result<std::vector<std::string>> steady_complaints(Writer& writer) {
 }
 
 /* One with containers below stays until those are removed: somebody made them on purpose. */
-bool abandoned(const State& state, Slot slot) {
+bool abandoned(const State& state, Owners& owners, Slot slot) {
   const ctn_node& node = state.nodes()[slot];
   const ctn_info& info = state.infos()[slot];
   return node.state == CTN_ACTIVE && (node.flags & CTN_TRANSIENT) != 0 && node.children == 0 &&
-         process_start(info.owner_pid) != info.owner_start;
+         owners.gone(info);
 }
 
 }  // namespace
 
-std::uint64_t process_start(std::uint32_t pid) {
-  std::ifstream file(fmt::format("/proc/{}/stat", pid));
-  std::string line;
-  if (!std::getline(file, line)) return 0;
-  /* After the name, which may hold anything: state is field 3, start time field 22. */
-  std::istringstream rest(line.substr(std::min(line.rfind(')') + 1, line.size())));
-  std::string word;
-  for (int field = 3; field <= 22; field++) rest >> word;
-  return std::strtoull(word.c_str(), nullptr, 10);
-}
-
 std::vector<std::string> sweep_transient(Writer& writer) {
   std::vector<std::string> removed;
+  Owners owners(writer.pins());
   for (Slot slot = CTN_MAX_HIER; slot < load(writer.core().high_slot); slot++) {
-    if (!abandoned(writer, slot) || live_tasks(writer.nodes()[slot]) != 0) continue;
+    if (!abandoned(writer, owners, slot) || live_tasks(writer.nodes()[slot]) != 0) continue;
     std::string address = printable(tree::address_of(writer, slot));
     if (tree::remove(writer, slot, true)) removed.push_back(address);
   }
@@ -92,8 +80,9 @@ Result<std::vector<std::string>> find_problems(Writer& writer) {
   found.insert(found.end(), left.begin(), left.end());
   CTN_ASSIGN(auto differences, steady_complaints(writer));
   found.insert(found.end(), differences.begin(), differences.end());
+  Owners owners(writer.pins());
   for (Slot slot = CTN_MAX_HIER; slot < writer.core().high_slot; slot++)
-    if (abandoned(writer, slot) && live_tasks(writer.nodes()[slot]) == 0)
+    if (abandoned(writer, owners, slot) && live_tasks(writer.nodes()[slot]) == 0)
       found.push_back(fmt::format("{} was left behind by a `run` that died",
                                   printable(tree::address_of(writer, slot))));
   return found;
@@ -139,6 +128,7 @@ Result<void> repair_all(Writer& writer, std::vector<std::string>& repaired) {
 
 Result<FsckReport> fsck(Writer& writer, bool repair) {
   FsckReport report;
+  CTN_TRY(refuse_unseen(writer, Exited::kToo));
   CTN_ASSIGN(report.problems, find_problems(writer));
   for (const Subsystem* subsystem : subsystems()) {
     if (subsystem->remarks == nullptr || writer.core().bound[subsystem->id] == 0) continue;

@@ -5,6 +5,7 @@
  * until the address is used again. */
 #include "ctnbpf/abi.h"
 #include "ctnbpf/membership.h"
+#include "namespaces.h"
 #include "object_table.h"
 #include "run_program.h"
 #include "walk.h"
@@ -23,6 +24,10 @@ bool met(const ctn_task& record, std::uint32_t mark) {
 
 Result<std::uint32_t> forget_gone(Writer& writer) {
   if (writer.core().level[CTN_HOOKS_TASK] >= CTN_LEVEL_STRICT) return 0U;
+  /* Whom no walk can meet from here is not gone. */
+  CTN_ASSIGN(auto unseen, unseen_tasks(
+                              writer, [](Slot) { return true; }, Exited::kToo));
+  if (!unseen.empty()) return 0U;
   CTN_ASSIGN(ObjectTable tasks, ObjectTable::open(writer.pins(), "task", sizeof(ctn_task), false));
   CTN_ASSIGN(UniqueFd program, writer.pins().open_prog("s_forget"));
   /* Twice: a walk may miss a thread that becomes its process's leader by exec meanwhile. The marks

@@ -13,6 +13,7 @@
 #include "ctnbpf/events.h"
 #include "ctnbpf/membership.h"
 #include "ctnbpf/tree.h"
+#include "namespaces.h"
 #include "unique_fd.h"
 #include "urgent.h"
 
@@ -72,6 +73,7 @@ class Killing {
       address_ = tree::address_of(writer, found);
     }
     CTN_TRY(choose(writer));
+    if (!containers_.empty()) CTN_TRY(refuse_unseen(writer, *slot_, recursive_));
     Urgent urgent;
     Marks marks(writer, wanted_, signal_);
     for (int pass = 1;; pass++) {

@@ -27,6 +27,7 @@
 #include "placement/kind.h"
 #include "placement/placement.h"
 #include "map_size.h"
+#include "namespaces.h"
 
 #include "ctnbpf.skel.h"
 
@@ -335,6 +336,7 @@ Result<bool> take_down(const Pins& pins, bool force) {
   if (!writer) {
     CTN_ASSIGN(lock, take_writer_lock());
   }
+  if (writer) CTN_TRY(refuse_unseen(*writer)); /* who is placed could not be let go */
   if (auto gone = let_go(writer ? &*writer : nullptr, pins, force); !gone) {
     auto held = writer ? hold_again(*writer) : Result<void>();
     if (held) return gone.error();

@@ -62,7 +62,7 @@ Result<MovePass> move_pass(const Pins& pins, pid_t tid, Origins& origins) {
       pass.there += report.tid != last;
       last = report.tid;
       /* A later pass finds it here already. */
-      origins.emplace_hint(origins.end(), report.tid, report.from);
+      origins.emplace_hint(origins.end(), report.tid, Origin{report.from, report.global_tid});
     }
     pass.moved += report.result == CTN_MOVED;
     pass.newborn += report.result == CTN_MOVE_NEW;
@@ -96,8 +96,9 @@ std::pair<std::size_t, Result<void>> tell(Writer& writer, Slot slot,
 Result<void> take_back(Writer& writer, Slot slot, std::span<const Subsystem* const> subsystems,
                        const Origins& origins) {
   std::map<Slot, std::vector<Arrival>> back;
-  for (const auto& [tid, from] : origins)
-    if (from != slot) back[from].push_back({static_cast<pid_t>(tid), slot, true});
+  for (const auto& [tid, was] : origins)
+    if (Slot from = was.from; from != slot)
+      back[from].push_back({static_cast<pid_t>(tid), slot, true});
   for (const auto& [from, its] : back) {
     CTN_TRY(begin_move(writer, from, 0, false));
     for (const Arrival& one : its) {
@@ -114,16 +115,19 @@ Result<void> take_back(Writer& writer, Slot slot, std::span<const Subsystem* con
 /* `origins` is changed in here, which clang-tidy 14 does not see. NOLINTNEXTLINE(performance-*) */
 Result<void> tell_subsystems(Writer& writer, Slot slot, Origins origins) {
   std::uint32_t hierarchy = writer.nodes()[slot].hierarchy;
-  CTN_ASSIGN(Origins noted, noted_moves(writer, hierarchy));
+  CTN_ASSIGN(Noted noted, noted_moves(writer, hierarchy));
   /* A child that followed its forker is found here already; the note knows where it was. */
-  for (auto& [tid, from] : origins)
-    if (auto found = noted.find(tid); found != noted.end()) from = found->second;
+  Noted told_of;
+  for (auto& [tid, was] : origins) {
+    if (auto found = noted.find(was.global_tid); found != noted.end()) was.from = found->second;
+    told_of.emplace(was.global_tid, was.from);
+  }
   std::vector<const Subsystem*> all = bound_subsystems(writer, hierarchy);
   std::vector<Arrival> tasks;
-  for (const auto& [tid, from] : origins) tasks.push_back({static_cast<pid_t>(tid), from});
+  for (const auto& [tid, was] : origins) tasks.push_back({static_cast<pid_t>(tid), was.from});
   auto [told, done] = tell(writer, slot, all, tasks);
   if (!done) CTN_TRY(take_back(writer, slot, std::span(all).first(told + 1), origins));
-  forget_moves(writer, hierarchy, origins);
+  forget_moves(writer, hierarchy, told_of);
   return done;
 }
 
@@ -189,7 +193,7 @@ Slot container_of(const ctn_walk_task& task, std::uint32_t hierarchy) {
 bool has_exited(const ctn_walk_task& task) { return task.exit_state != 0; }
 
 Result<void> refuse_kthreadd(const Writer& writer, Slot slot, pid_t pid) {
-  constexpr pid_t kKthreadd = 2; /* but for a pid namespace, where another process has that pid */
+  constexpr pid_t kKthreadd = 2; /* but in a pid namespace, where another process has that pid */
   if (pid != kKthreadd || slot < CTN_MAX_HIER) return {};
   auto tasks = walk_tasks(writer.pins(), pid);
   if (!tasks || tasks->empty() || tasks->front().kernel_thread == 0) return {};

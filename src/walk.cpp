@@ -40,8 +40,8 @@ Result<void> mark_tasks(Writer& writer) {
   return {};
 }
 
-Result<Origins> noted_moves(const State& state, std::uint32_t hierarchy) {
-  Origins noted;
+Result<Noted> noted_moves(const State& state, std::uint32_t hierarchy) {
+  Noted noted;
   if (load(state.core().hierarchies[hierarchy].notes_moves) == 0) return noted;
   CTN_ASSIGN(UniqueFd map, state.pins().open_map("arrivals"));
   ctn_arrival key = {};
@@ -54,7 +54,7 @@ Result<Origins> noted_moves(const State& state, std::uint32_t hierarchy) {
   return noted;
 }
 
-void forget_moves(const State& state, std::uint32_t hierarchy, const Origins& told) {
+void forget_moves(const State& state, std::uint32_t hierarchy, const Noted& told) {
   if (load(state.core().hierarchies[hierarchy].notes_moves) == 0) return;
   auto map = state.pins().open_map("arrivals");
   if (!map) return;

@@ -41,16 +41,23 @@ Result<void> refuse_kthreadd(const Writer& writer, Slot slot, pid_t pid);
  * is shown; with `chosen` only processes in the map `move_pids`. */
 Result<void> begin_move(const Writer& writer, Slot slot, pid_t tgid, bool chosen);
 
-/* Where each task that is in the target now was when the attach began, by tid. */
-using Origins = std::map<std::uint32_t, Slot>;
+/* Where a task that is in the target now was when the attach began. */
+struct Origin {
+  Slot from;
+  std::uint32_t global_tid;
+};
+/* By tid. */
+using Origins = std::map<std::uint32_t, Origin>;
+/* Where tasks were that came to other containers, by global tid. */
+using Noted = std::map<std::uint32_t, Slot>;
 
 /* Moves in this hierarchy are noted in the map `arrivals` from now on, if one of its subsystems has to do
  * something for each. */
 void note_moves(Writer& writer, std::uint32_t hierarchy);
-/* What is noted: where tasks were that came to other containers and whose subsystems were not told. */
-Result<Origins> noted_moves(const State& state, std::uint32_t hierarchy);
+/* What is noted: those whose subsystems were not told. */
+Result<Noted> noted_moves(const State& state, std::uint32_t hierarchy);
 /* Strikes these out. */
-void forget_moves(const State& state, std::uint32_t hierarchy, const Origins& told);
+void forget_moves(const State& state, std::uint32_t hierarchy, const Noted& told);
 
 /* One run of the move iterator over what `move` asks for (or over one thread). */
 struct MovePass {

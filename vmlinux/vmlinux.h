@@ -128,6 +128,22 @@ struct sched_info {
   unsigned long long run_delay;
 };
 
+struct pid_namespace;
+
+struct upid {
+  int nr;
+  struct pid_namespace *ns;
+};
+
+struct pid {
+  unsigned int level;     /* 0: known in the machine's own namespace only */
+  struct upid numbers[1]; /* by level */
+};
+
+struct signal_struct {
+  struct pid *pids[4]; /* by enum pid_type */
+};
+
 struct task_struct {
   struct thread_info thread_info;
   unsigned int __state;
@@ -142,6 +158,9 @@ struct task_struct {
   __u64 stime;
   struct task_struct *real_parent;
   struct task_struct *group_leader;
+  struct pid *thread_pid; /* NULL once it is reaped */
+  struct signal_struct *signal;
+  __u64 start_boottime;
   const struct cred *real_cred;
   const struct cred *cred;
   struct cpumask cpus_mask;
@@ -172,6 +191,9 @@ struct bpf_iter__task_file {
 #ifndef BPF_NO_PRESERVE_ACCESS_INDEX
 #pragma clang attribute pop
 #endif
+
+/* include/linux/pid_types.h */
+#define PIDTYPE_TGID 1
 
 /* include/linux/sched.h */
 #define CLONE_INTO_CGROUP 0x200000000ULL

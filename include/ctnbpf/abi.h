@@ -82,8 +82,8 @@ struct ctn_node {
 struct ctn_info {
   __u64 created_ns;  /* CLOCK_REALTIME */
   __u64 removed_ns;  /* likewise; 0 while it is in the tree */
-  __u64 owner_start; /* transient: start time of the run, in clock ticks since boot */
-  __u32 owner_pid;   /* transient: pid of the run */
+  __u64 owner_start; /* transient: start time of the run, as `start_ns` of a walk */
+  __u32 owner_pid;   /* transient: pid of the run in the machine's own namespace */
   __u32 announced;   /* how many of the node's `releases` agentd has dealt with */
   char name[CTN_NAME_MAX + 1];
 };
@@ -287,7 +287,8 @@ struct ctn_event {
   __u32 generation;
   __u32 by_slot;
   __u32 by_generation;
-  __u32 pid; /* the task it happened to: the forker, the opener, the last to leave */
+  __u32
+      pid; /* the task it happened to: the forker, the opener, the last to leave; global, as tid */
   __u32 tid;
   __u32 uid;
   char comm[16];
@@ -316,10 +317,15 @@ struct ctn_refusals_set {
 #define CTN_KTHREAD 1       /* a kernel thread */
 #define CTN_KTHREAD_BOUND 2 /* ... whose CPUs only the kernel chooses */
 
+/* Numbers of tasks are those of the reader's pid namespace, which is shown no others; `global` ones are those
+ * of the machine's own, by which programs know tasks. */
 struct ctn_walk_task {
+  __u64 start_ns; /* CLOCK_BOOTTIME of the machine: with global_tid it names a task for ever */
+  __u32 global_tid;
+  __u32 global_tgid;
+  __u32 global_ppid; /* tgid of the parent */
   __u32 tid;
   __u32 tgid;
-  __u32 ppid; /* tgid of the parent */
   __u32 uid;
   __u32 exit_state; /* non-zero: zombie or dead */
   __u32 state;
@@ -344,14 +350,15 @@ struct ctn_move_report {
   __u32 tgid;
   __u32 result; /* enum ctn_move_result */
   __u32 from;   /* slot it was in */
+  __u32 global_tid;
 };
 
 /* Argument of the move iterator, set under the writer lock. */
 struct ctn_move_request {
   __u32 hierarchy;
   __u32 slot;   /* target */
-  __u32 tgid;   /* only the threads of this process; 0: every task shown */
-  __u32 chosen; /* only processes in the map `move_pids` */
+  __u32 tgid;   /* only the threads of this process, as the reader knows it; 0: every task shown */
+  __u32 chosen; /* only processes in the map `move_pids`, by global_tgid */
 };
 
 /* Key of the map `arrivals`: a task that came to another container of the hierarchy, until the
@@ -359,11 +366,11 @@ struct ctn_move_request {
  * word of it, and a child that followed its forker when the mover had looked is not forgotten. The
  * value is the slot it was in first. */
 struct ctn_arrival {
-  __u32 tid;
+  __u32 tid; /* global */
   __u32 hierarchy;
 };
 
-/* One fork, told while `tree_watch` is set. */
+/* One fork, told while `tree_watch` is set; both are global. */
 struct ctn_fork {
   __u32 parent; /* process that forked, whoever the child's parent is */
   __u32 child;  /* process; the same when it is a thread */
@@ -380,6 +387,6 @@ CTN_ASSERT(sizeof(struct ctn_tomb) == 2048, "no room lost");
 CTN_ASSERT(sizeof(struct ctn_task) == 64, "a task record is one cache line");
 CTN_ASSERT(sizeof(struct ctn_info) == 288, "layout");
 CTN_ASSERT(sizeof(struct ctn_event) == 80, "layout");
-CTN_ASSERT(sizeof(struct ctn_walk_task) == 88, "layout");
+CTN_ASSERT(sizeof(struct ctn_walk_task) == 104, "layout");
 
 #endif

@@ -26,8 +26,4 @@ Result<FsckReport> fsck(Writer& writer, bool repair);
 /* Removes empty transient containers whose `run` is gone; returns their addresses. */
 std::vector<std::string> sweep_transient(Writer& writer);
 
-/* Start time of a process in clock ticks since boot, 0 if it is gone: with the pid it names a
- * process for ever. */
-std::uint64_t process_start(std::uint32_t pid);
-
 }  // namespace ctnbpf

@@ -11,7 +11,8 @@
 namespace ctnbpf {
 
 /* Every task (or the one with this tid) with its membership, as the kernel's task iterator shows
- * them, ascending by tid. Zombies are included and say so. ESRCH: no such tid. */
+ * them, ascending by tid: those that this pid namespace knows, by their numbers in it. Zombies are included and
+ * say so. ESRCH: no such tid. */
 Result<std::vector<ctn_walk_task>> walk_tasks(const Pins& pins, pid_t tid = 0);
 
 /* The task that speaks for `pid`: itself, or, for a process whose first thread has exited while others live, the

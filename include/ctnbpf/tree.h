@@ -57,8 +57,8 @@ Result<void> destroy_hierarchy(Writer& writer, std::uint32_t hierarchy);
 
 /* Makes a container transient: it is to go when this process and its own tasks are gone. */
 struct Owner {
-  std::uint32_t pid;
-  std::uint64_t start; /* process_start(pid) */
+  std::uint32_t pid;   /* global_tgid, of a walk */
+  std::uint64_t start; /* start_ns */
 };
 
 /* EEXIST, EINVAL (name), ENOSPC, E2BIG (too deep). All subsystems of the hierarchy have set their

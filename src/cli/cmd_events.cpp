@@ -5,11 +5,14 @@
 #include <ctime>
 #include <deque>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "context.h"
 #include "ctnbpf/events.h"
+#include "ctnbpf/membership.h"
 #include "ctnbpf/removed.h"
 #include "ctnbpf/tree.h"
+#include "namespaces.h"
 
 namespace ctnbpf::cli {
 namespace {
@@ -61,6 +64,29 @@ void print_lost(const Context& context, std::uint64_t lost) {
     fmt::print("({} events lost: the last {} are kept)\n", lost, CTN_EVENT_LOG);
 }
 
+/* What our pid namespace calls a task that had these numbers then: none for one it does not know, or that is
+ * gone since. */
+struct Numbers {
+  std::optional<std::uint32_t> pid;
+  std::optional<std::uint32_t> tid;
+};
+Numbers numbers_here(const Context& context, const ctn_event& event) {
+  if (in_initial_pid_namespace()) return {event.pid, event.tid};
+  Numbers found;
+  auto tasks = walk_tasks(context.pins());
+  if (!tasks) return found;
+  for (const ctn_walk_task& task : *tasks) {
+    if (task.global_tgid != event.pid || task.start_ns > event.time_ns) continue;
+    found.pid = task.tgid;
+    if (task.global_tid == event.tid) found.tid = task.tid;
+  }
+  return found;
+}
+
+nlohmann::ordered_json number_json(std::optional<std::uint32_t> number) {
+  return number ? nlohmann::ordered_json(*number) : nlohmann::ordered_json();
+}
+
 std::string clock_time(const timespec& time) {
   return fmt::format("{:%H:%M:%S}.{:03}", fmt::localtime(time.tv_sec), time.tv_nsec / 1'000'000);
 }
@@ -68,6 +94,7 @@ std::string clock_time(const timespec& time) {
 /* `told`: so many of the refusals it stands for were printed before. */
 void print_event(const Context& context, const State& state, const ctn_event& event,
                  std::uint64_t told = 0) {
+  Numbers numbers = numbers_here(context, event);
   timespec first = wall_time(event.time_ns);
   timespec last = wall_time(event.last_ns);
   const timespec& wall = told == 0 ? first : last;
@@ -82,8 +109,8 @@ void print_event(const Context& context, const State& state, const ctn_event& ev
     one["time_ns"] = ns_of(wall);
     one["container"] = container.json();
     if (refusal) one["by"] = by.json();
-    one["pid"] = event.pid;
-    one["tid"] = event.tid;
+    one["pid"] = number_json(numbers.pid);
+    one["tid"] = number_json(numbers.tid);
     one["uid"] = event.uid;
     one["comm"] = portable(comm);
     one["count"] = count;
@@ -95,7 +122,8 @@ void print_event(const Context& context, const State& state, const ctn_event& ev
   std::string line =
       fmt::format("{} {:<13} {}", clock_time(wall), event_name(event.kind), container.text());
   if (refusal && event.by_slot != event.slot) line += fmt::format(" by {}", by.text());
-  line += fmt::format("  pid {} ({}) uid {}", event.pid, printable(comm), event.uid);
+  line += fmt::format("  pid {} ({}) uid {}", numbers.pid ? std::to_string(*numbers.pid) : "-",
+                      printable(comm), event.uid);
   if (told != 0)
     line += fmt::format("  {} more since {}", count, clock_time(first));
   else if (count > 1)

@@ -13,6 +13,7 @@
 #include "ctnbpf/membership.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
+#include "namespaces.h"
 #include "value_json.h"
 
 namespace ctnbpf::cli {
@@ -44,7 +45,7 @@ void add_kernel(std::vector<Line>& lines, const std::string& what, const std::st
 
 /* pids.max of the task's control group and of those above: "max" is no number and no bound. */
 void add_cgroups(std::vector<Line>& lines, std::uint32_t pid) {
-  std::ifstream file(fmt::format("/proc/{}/cgroup", pid));
+  std::ifstream file(fmt::format("{}/{}/cgroup", proc_root(), pid));
   for (std::string line; std::getline(file, line);) {
     std::size_t first = line.find(':');
     std::size_t second = line.find(':', first + 1);
@@ -66,7 +67,7 @@ void add_cgroups(std::vector<Line>& lines, std::uint32_t pid) {
 
 /* Of capabilities in effect. */
 std::uint64_t capabilities_of(std::uint32_t tid) {
-  std::ifstream file(fmt::format("/proc/{}/status", tid));
+  std::ifstream file(fmt::format("{}/{}/status", proc_root(), tid));
   for (std::string line; std::getline(file, line);)
     if (line.starts_with("CapEff:")) return std::strtoull(line.c_str() + 7, nullptr, 16);
   return 0;
@@ -78,7 +79,9 @@ constexpr std::uint64_t kAdmin = 1ULL << CAP_SYS_ADMIN;
 void add_rlimit(std::vector<Line>& lines, const ctn_walk_task& task,
                 const std::vector<ctn_walk_task>& all) {
   rlimit limit = {};
-  if (task.uid == 0 || ::prlimit(static_cast<pid_t>(task.tgid), RLIMIT_NPROC, nullptr, &limit) != 0)
+  /* What the user has outside of a pid namespace cannot be counted from in there. */
+  if (!in_initial_pid_namespace() || task.uid == 0 ||
+      ::prlimit(static_cast<pid_t>(task.tgid), RLIMIT_NPROC, nullptr, &limit) != 0)
     return;
   if (limit.rlim_cur == RLIM_INFINITY) return;
   if ((capabilities_of(task.tid) & (kAdmin | 1ULL << CAP_SYS_RESOURCE)) != 0) return;
@@ -135,6 +138,15 @@ void print(const Context& context, int pid, const ctn_walk_task& task,
   print_json({{"pid", task.tgid}, {"tid", pid}, {"comm", portable(comm)}, {"bounds", bounds}});
 }
 
+/* The fourth figure of /proc/loadavg is "running/all"; a walk shows those of our pid namespace. */
+std::uint64_t machine_tasks(const std::vector<ctn_walk_task>& all) {
+  if (in_initial_pid_namespace()) return all.size();
+  std::ifstream file("/proc/loadavg");
+  std::string word;
+  for (int i = 0; i < 4; i++) file >> word;
+  return std::strtoull(word.c_str() + std::min(word.find('/') + 1, word.size()), nullptr, 10);
+}
+
 Result<void> explain(const Context& context, const std::string& text) {
   CTN_ASSIGN(int pid, parse_pid(text));
   CTN_ASSIGN(State state, State::open(context.pins()));
@@ -144,9 +156,9 @@ Result<void> explain(const Context& context, const std::string& text) {
   CTN_TRY(add_own(lines, state, task));
   add_cgroups(lines, task.tid);
   add_rlimit(lines, task, all);
-  add_kernel(lines, "threads-max", "the machine", all.size(),
-             number_in("/proc/sys/kernel/threads-max"));
-  add_kernel(lines, "pid_max", "the machine", all.size(), number_in("/proc/sys/kernel/pid_max"));
+  std::uint64_t tasks = machine_tasks(all);
+  add_kernel(lines, "threads-max", "the machine", tasks, number_in("/proc/sys/kernel/threads-max"));
+  add_kernel(lines, "pid_max", "the machine", tasks, number_in("/proc/sys/kernel/pid_max"));
   print(context, pid, task, lines);
   return {};
 }

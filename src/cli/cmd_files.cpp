@@ -11,6 +11,7 @@
 #include "context.h"
 #include "ctnbpf/membership.h"
 #include "ctnbpf/tree.h"
+#include "namespaces.h"
 #include "numfiles/numfiles_ops.h"
 
 namespace ctnbpf::cli {
@@ -19,8 +20,8 @@ namespace {
 /* By thread, as a thread can have descriptors of its own. */
 std::string target_of(const ctn_walk_file& file) {
   std::error_code error;
-  std::string path =
-      std::filesystem::read_symlink(fmt::format("/proc/{}/fd/{}", file.tid, file.fd), error);
+  std::string path = std::filesystem::read_symlink(
+      fmt::format("{}/{}/fd/{}", proc_root(), file.tid, file.fd), error);
   return error ? "" : path;
 }
 
@@ -45,6 +46,7 @@ Result<void> files(const Context& context, const std::string& address, bool recu
     if (at < CTN_MAX_HIER || at >= state.nodes().size()) return false;
     return at == slot || (recursive && tree::within(state, at, slot));
   };
+  CTN_TRY(refuse_unseen(state, slot, recursive));
   CTN_ASSIGN(auto all, walk_files(context.pins()));
   CTN_ASSIGN(auto places_of, places(context, h));
   CTN_ASSIGN(auto charged, charged_files(state));
@@ -79,7 +81,8 @@ Result<void> files(const Context& context, const std::string& address, bool recu
   if (context.json)
     print_json({{"descriptors", json}, {"files", seen.size()}, {"without_descriptor", unseen}});
   else if (unseen != 0)
-    fmt::print("- - {} file{} without a descriptor\n", unseen, unseen == 1 ? "" : "s");
+    fmt::print("- - {} file{} without a descriptor{}\n", unseen, unseen == 1 ? "" : "s",
+               in_initial_pid_namespace() ? "" : " in this pid namespace");
   return {};
 }
 

@@ -12,6 +12,7 @@
 #include "ctnbpf/tree.h"
 #include "launch.h"
 #include "metrics/meters.h"
+#include "owners.h"
 
 namespace ctnbpf::cli {
 
@@ -93,9 +94,10 @@ Result<std::vector<Place>> transient_places(Writer& writer, const Options& optio
   std::vector<Place> places;
   CTN_ASSIGN(auto hierarchies, wanted_hierarchies(writer, settings));
   std::string name = options.name ? *options.name : free_name(writer, hierarchies);
-  auto pid = static_cast<std::uint32_t>(::getpid());
   std::optional<tree::Owner> owner;
-  if (!options.keep) owner = tree::Owner{pid, process_start(pid)};
+  if (!options.keep) {
+    CTN_ASSIGN(owner, this_owner(writer.pins()));
+  }
   for (std::uint32_t hierarchy : hierarchies) {
     CTN_ASSIGN(Slot slot, tree::create(writer, hierarchy, name, owner));
     made.push_back(slot);

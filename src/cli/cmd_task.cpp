@@ -8,6 +8,7 @@
 #include "ctnbpf/membership.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
+#include "namespaces.h"
 
 namespace ctnbpf::cli {
 namespace {
@@ -15,6 +16,13 @@ namespace {
 Result<void> ps(const Context& context, const std::string& address, bool recursive, bool threads) {
   CTN_ASSIGN(State state, State::open(context.pins()));
   CTN_ASSIGN(Slot slot, tree::find(state, address));
+  if (slot < CTN_MAX_HIER && !in_initial_pid_namespace())
+    return Error{
+        EPERM,
+        fmt::format("{} has tasks outside of this pid namespace, which cannot be seen from it: do "
+                    "this outside of it",
+                    printable(tree::address_of(state, slot)))};
+  CTN_TRY(refuse_unseen(state, slot, recursive));
   CTN_ASSIGN(auto tasks, walk_tasks(context.pins()));
   std::uint32_t hierarchy = state.nodes()[slot].hierarchy;
   std::map<std::uint32_t, const ctn_walk_task*>

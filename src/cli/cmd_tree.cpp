@@ -12,6 +12,7 @@
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
 #include "metrics/meters.h"
+#include "namespaces.h"
 #include "table.h"
 #include "value_json.h"
 
@@ -38,12 +39,13 @@ std::string cell(const Figures& figures, bool all) {
 class TreePrinter {
  public:
   TreePrinter(const State& state, const TreeOptions& options, const Meters& meters,
-              std::vector<ctn_walk_task> tasks)
+              std::vector<ctn_walk_task> tasks, std::map<Slot, std::uint64_t> unseen)
       : state_(state),
         options_(options),
         meters_(meters),
         tasks_(std::move(tasks)),
-        processes_(live_processes(tasks_)) {}
+        processes_(live_processes(tasks_)),
+        unseen_(std::move(unseen)) {}
 
   Result<void> print(Slot top) {
     std::uint32_t hierarchy = state_.nodes()[top].hierarchy;
@@ -149,13 +151,19 @@ class TreePrinter {
       for (const auto& [pid, task] : processes_)
         if (container_of(*task, hierarchy) == slot) members.push_back(task);
     std::vector<Slot> children = tree::children(state_, slot);
-    std::size_t left = members.size() + children.size();
+    auto unseen = unseen_.find(slot);
+    std::size_t left = members.size() + (unseen == unseen_.end() ? 0 : 1) + children.size();
     for (const ctn_walk_task* task : members) {
       std::string comm(task->comm, ::strnlen(task->comm, sizeof(task->comm)));
       lines_.push_back(
           {fmt::format("{}{} {} {}", indent, --left ? "├─" : "└─", task->tgid, printable(comm)),
            {}});
     }
+    if (unseen != unseen_.end())
+      lines_.push_back(
+          {fmt::format("{}{} ({} task{} of other pid namespaces)", indent, --left ? "├─" : "└─",
+                       unseen->second, unseen->second == 1 ? "" : "s"),
+           {}});
     for (Slot child : children) {
       bool last = --left == 0;
       CTN_ASSIGN(auto figures, cells(child));
@@ -171,6 +179,7 @@ class TreePrinter {
   const Meters& meters_;
   std::vector<ctn_walk_task> tasks_;
   std::map<std::uint32_t, const ctn_walk_task*> processes_; /* of them, by pid */
+  std::map<Slot, std::uint64_t> unseen_;
   std::vector<Line> lines_;
 };
 
@@ -260,10 +269,12 @@ Result<void> show_tree(const Context& context, const TreeOptions& options) {
     return {};
   }
   std::vector<ctn_walk_task> tasks;
+  std::map<Slot, std::uint64_t> unseen;
   if (options.tasks) {
     CTN_ASSIGN(tasks, walk_tasks(context.pins()));
+    CTN_ASSIGN(unseen, unseen_tasks(state, [](Slot) { return true; }));
   }
-  TreePrinter printer(state, options, meters, std::move(tasks));
+  TreePrinter printer(state, options, meters, std::move(tasks), std::move(unseen));
   for (Slot top : tops) CTN_TRY(printer.print(top));
   return {};
 }

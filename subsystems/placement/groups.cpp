@@ -16,6 +16,7 @@
 #include "ctnbpf/address.h"
 #include "ctnbpf/state.h"
 #include "instances.h"
+#include "namespaces.h"
 #include "pins.h"
 #include "placement/affinity.h"
 #include "placement/group_limits.h"
@@ -173,6 +174,13 @@ bool Groups::holds(pid_t tid) {
 /* The masks that would be lost are those of tasks that lack a CPU which is online: what is offline too, the
  * kernel adds when it comes. */
 Result<void> Groups::nobody_minds() const {
+  if (!in_initial_pid_namespace())
+    return Error{
+        EPERM,
+        fmt::format("tasks of other pid namespaces may have chosen their CPUs, which cannot be "
+                    "seen from this one, and would get all again if cpuset were switched over "
+                    "in '{}/cgroup.subtree_control'",
+                    root_)};
   CTN_ASSIGN(auto own, run_iterator_as<place_own_mask>(Pins(pins_), "i_own_masks", 0));
   IndexSet online = kCpus.online();
   const place_own_mask* first = nullptr;
@@ -289,7 +297,7 @@ Result<void> Groups::set(const std::string& group, const IndexSet& cpus, const I
 }
 
 std::string Groups::path_of(pid_t tid) const {
-  std::ifstream file(fmt::format("/proc/{}/cgroup", tid));
+  std::ifstream file(fmt::format("{}/{}/cgroup", proc_root(), tid));
   for (std::string line; std::getline(file, line);) {
     std::size_t first = line.find(':');
     std::size_t second = line.find(':', first + 1);

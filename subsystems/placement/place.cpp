@@ -4,6 +4,7 @@
 #include <set>
 
 #include "ctnbpf/tree.h"
+#include "namespaces.h"
 #include "placement/work.h"
 #include "walk.h"
 
@@ -145,12 +146,12 @@ Result<void> place_noted(Writer& writer) {
     if (std::uint32_t hierarchy = hierarchy_of(writer, *kind); hierarchy != CTN_MAX_HIER)
       bound[hierarchy].push_back(kind);
   for (const auto& [hierarchy, kinds] : bound) {
-    CTN_ASSIGN(Origins noted, noted_moves(writer, hierarchy));
+    CTN_ASSIGN(Noted noted, noted_moves(writer, hierarchy));
     if (noted.empty()) continue;
     CTN_ASSIGN(auto tasks, walk_tasks(writer.pins()));
     std::map<Slot, std::vector<Arrival>> by_target;
     for (const ctn_walk_task& task : tasks)
-      if (auto found = noted.find(task.tid); found != noted.end() && !has_exited(task))
+      if (auto found = noted.find(task.global_tid); found != noted.end() && !has_exited(task))
         by_target[container_of(task, hierarchy)].push_back(
             {static_cast<pid_t>(task.tid), found->second});
     for (const auto& [target, its] : by_target)
@@ -203,11 +204,37 @@ Result<void> place_all(Writer& writer, Work& work) {
       Fit::kKeep);
 }
 
+/* If something is to be done, everybody it may concern has to be seen from here; if not, it is left to the next
+ * writer, as if a task had strayed. */
+Result<void> look_for_unseen(Writer& writer, bool interrupted) {
+  bool all = interrupted;
+  bool any = interrupted;
+  std::uint64_t strayed = load(writer.core().misses[CTN_MISS_STRAYED]);
+  for (const PlaceKind* kind : kKinds) {
+    std::uint32_t hierarchy = hierarchy_of(writer, *kind);
+    if (hierarchy == CTN_MAX_HIER) continue;
+    CTN_ASSIGN(Sets sets, Sets::open(writer, *kind));
+    all = all || static_cast<std::uint32_t>(strayed) != sets.strayed(hierarchy);
+    any = any || all || kind->online() != sets.in_force(hierarchy);
+  }
+  if (!any) return {};
+  auto seen = refuse_unseen(writer);
+  if (seen || !all) return seen;
+  for (const PlaceKind* kind : kKinds) {
+    std::uint32_t hierarchy = hierarchy_of(writer, *kind);
+    if (hierarchy == CTN_MAX_HIER) continue;
+    CTN_ASSIGN(WritableSets sets, WritableSets::open(writer, *kind));
+    sets.set_strayed(hierarchy, static_cast<std::uint32_t>(strayed) - 1);
+  }
+  return seen;
+}
+
 }  // namespace
 
 Result<void> refresh(Writer& writer, bool interrupted) {
   ByKind changed;
   bool all = interrupted;
+  if (auto seen = look_for_unseen(writer, interrupted); !seen) return seen;
   bool groups = uses_groups(writer, Groups::Version::kV1); /* may there be any? */
   for (const PlaceKind* kind : kKinds) {
     std::uint32_t hierarchy = hierarchy_of(writer, *kind);

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "ctnbpf/tree.h"
+#include "namespaces.h"
 #include "placement/effective.h"
 
 namespace ctnbpf {
@@ -86,6 +87,7 @@ Result<Change> prepare_list(Writer& writer, const PlaceKind& kind, Slot slot,
   if (slot < CTN_MAX_HIER) return of_root(writer, kind, kind.list, slot);
   CTN_ASSIGN(WritableSets sets, WritableSets::open(writer, kind));
   CTN_TRY(check_set(sets.tree(), slot, wanted, kind.online()));
+  CTN_TRY(refuse_unseen(writer, slot, true)); /* they could not be placed */
   const ctn_node& node = writer.nodes()[slot];
   /* By affinity a task in the very group that has them can use them: the kernel says at each. */
   if ((sets.flags(node.hierarchy) & kGroupDrivers) != 0)
@@ -112,6 +114,7 @@ Result<Change> prepare_migrate(Writer& writer, Slot slot, const std::string& tex
   CTN_ASSIGN(bool wanted, parse_flag(full(kNodes, "memory_migrate"), text));
   if (slot < CTN_MAX_HIER) return of_root(writer, kNodes, "memory_migrate", slot);
   CTN_ASSIGN(WritableSets sets, WritableSets::open(writer, kNodes));
+  CTN_TRY(refuse_unseen(writer, slot, true));
   return sets.prepare_flag(slot, PLACE_MIGRATE, wanted);
 }
 

@@ -65,6 +65,160 @@ class Inside {
   int code_ = -1;
 };
 
+class PidNamespace : public CliTest, public ::testing::WithParamInterface<bool> {
+ protected:
+  void SetUp() override {
+    CliTest::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    std::vector<std::string> options{"-m", "-pf"};
+    if (GetParam()) options.emplace_back("--mount-proc");
+    inside_.emplace(options);
+  }
+  void TearDown() override {
+    inside_.reset(); /* and with it all that is in there, members too */
+    CliTest::TearDown();
+  }
+  Inside& inside() { return *inside_; }
+
+ private:
+  std::optional<Inside> inside_;
+};
+INSTANTIATE_TEST_SUITE_P(Proc, PidNamespace, ::testing::Bool(),
+                         [](const auto& one) { return one.param ? "OfItsOwn" : "OfTheMachine"; });
+
+TEST_P(PidNamespace, NumbersAreItsOwn) {
+  create("default:/a");
+  create("default:/b");
+  EXPECT_EQ(inside().succeeds("ctnbpf run --name r sh -c 'exec \"$0\" where $$' $self"),
+            bound() + ":/r\n");
+  std::string pid = inside().start("sleep 100000");
+  inside().succeeds("ctnbpf attach default:/a " + pid);
+  EXPECT_EQ(inside().succeeds("ctnbpf where " + pid), bound() + ":/a\n");
+  EXPECT_EQ(inside().succeeds("ctnbpf ps default:/a"), pid + "\n");
+  EXPECT_TRUE(inside().succeeds("ctnbpf explain " + pid).starts_with(pid + " (sleep)\n"));
+  EXPECT_NE(inside().succeeds("ctnbpf tree -t").find("─ " + pid + " sleep\n"), std::string::npos);
+  std::string outside = out({"ps", "default:/a"});
+  EXPECT_NE(outside, pid + "\n");
+  EXPECT_EQ(inside().succeeds("ctnbpf fsck"), "clean\n") << "all members can be seen";
+
+  inside().succeeds("ctnbpf attach --thread default:/b " + pid);
+  EXPECT_EQ(out({"ps", "default:/b"}), outside);
+  inside().succeeds("ctnbpf attach --tree default:/a " + pid);
+  EXPECT_EQ(out({"ps", "default:/a"}), outside);
+  /* A number that only the machine knows is nobody's in there. */
+  outside.pop_back();
+  inside().fails("ctnbpf attach default:/b " + outside, {"no process " + outside});
+  inside().fails("ctnbpf where " + outside, {"no process or thread " + outside});
+
+  /* Somebody in there has the number that the member has outside. */
+  std::string last = std::to_string(std::stoi(outside) - 1);
+  inside().run("mount -t proc proc /mnt && echo " + last + " >/mnt/sys/kernel/ns_last_pid");
+  std::string stranger = inside().start("sleep 100000");
+  ASSERT_EQ(stranger, outside);
+  inside().succeeds("ctnbpf attach default:/b " + pid);
+  EXPECT_EQ(inside().succeeds("ctnbpf where " + stranger), bound() + ":/\n");
+  EXPECT_NE(inside().succeeds("ctnbpf --json kill default:/b").find("\"signalled\": 1"),
+            std::string::npos);
+  inside().run("kill -0 " + stranger);
+  EXPECT_EQ(inside().code(), 0) << "a stranger was killed";
+  inside().run("wait " + pid);
+  EXPECT_EQ(inside().code(), 137);
+}
+
+TEST_P(PidNamespace, PlacesItsTasks) {
+  if (kCpus.online().count() < 2) GTEST_SKIP() << "needs 2 CPUs";
+  create("default:/a", {"cpuset.cpus=0"});
+  EXPECT_EQ(inside().succeeds("ctnbpf run --cpus 1 grep Cpus_allowed_list /proc/self/status"),
+            "Cpus_allowed_list:\t1\n");
+  std::string pid = inside().start("sleep 100000");
+  inside().succeeds("ctnbpf attach default:/a " + pid);
+  auto allowed = [&] {
+    return affinity::mask_of_thread(std::stoi(out({"ps", "default:/a"}))).to_string();
+  };
+  EXPECT_EQ(allowed(), "0");
+  inside().succeeds("ctnbpf set default:/a cpuset.cpus=1");
+  EXPECT_EQ(allowed(), "1");
+  EXPECT_EQ(out({"fsck"}), "clean\n");
+}
+
+TEST_P(PidNamespace, RefusesWhatNeedsTasksThatItCannotSee) {
+  create("default:/x", {"cpuset.cpus=0"});
+  Background task = sleeper("default:/x");
+  const std::string unseen = "1 task of another pid namespace, which cannot be seen from this one";
+  inside().fails("ctnbpf kill default:/x", {"default:/x has " + unseen});
+  inside().fails("ctnbpf kill -r -s TERM default:/", {"default:/ has " + unseen});
+  EXPECT_EQ(::kill(task.pid(), 0), 0);
+  EXPECT_EQ(state().nodes()[slot("default:/x")].flags & CTN_KILLING, 0u);
+  inside().fails("ctnbpf ps default:/x", {unseen});
+  inside().fails("ctnbpf ps default:/", {"default:/ has tasks outside of this pid namespace"});
+  inside().fails("ctnbpf fsck", {"default:/x has 1 of another pid namespace"});
+  inside().fails("ctnbpf fsck --repair", {"default:/x has 1 of another pid namespace"});
+  inside().fails("ctnbpf set default:/x cpuset.cpus=1", {unseen});
+  EXPECT_EQ(out({"get", "-n", "default:/x", "cpuset.cpus"}), "0\n");
+  EXPECT_EQ(affinity::mask_of_thread(task.pid()).to_string(), "0");
+  inside().fails("ctnbpf down --force", {"default:/x has 1 of another pid namespace"});
+  EXPECT_TRUE(exists("default:/x"));
+  if (find_attribute(state(), slot("default:/x"), "numfiles.held"))
+    inside().fails("ctnbpf files default:/x", {unseen});
+  EXPECT_NE(inside().succeeds("ctnbpf tree -t").find("─ (1 task of other pid namespaces)\n"),
+            std::string::npos);
+
+  /* What needs nobody, or only those in there, works. */
+  EXPECT_EQ(inside().succeeds("ctnbpf get -n default:/x cpuset.cpus"), "0\n");
+  inside().succeeds("ctnbpf set default:/x notify_on_release=1");
+  EXPECT_EQ(inside().succeeds("ctnbpf run -c default:/x sh -c 'exec \"$0\" where $$' $self"),
+            bound() + ":/x\n");
+  inside().succeeds("ctnbpf create default:/y && ctnbpf kill default:/y && ctnbpf rm default:/y");
+  std::string pid = inside().start("sleep 100000");
+  inside().succeeds("ctnbpf attach default:/x " + pid);
+  inside().succeeds("ctnbpf attach default:/ " + pid);
+  EXPECT_EQ(out({"ps", "default:/x"}), std::to_string(task.pid()) + "\n");
+  EXPECT_EQ(out({"fsck"}), "clean\n");
+}
+
+/* A container of `run` that is empty while the run is there: neither side takes it for left behind. */
+TEST_P(PidNamespace, RunsOfOthersAreNotSweptAway) {
+  const std::string left = "/tmp/ctnbpf-left";
+  const std::string fifo = "/tmp/ctnbpf-fifo";
+  Piped outer({ctnbpf_path(), "run", "--name", "outer", "sh", "-c",
+               "\"$0\" attach default:/ $$; echo out; read x", ctnbpf_path()});
+  ASSERT_EQ(outer.line(), "out");
+  inside().succeeds("rm -f " + left + " " + fifo + "; mkfifo " + fifo);
+  inside().start("ctnbpf run --name inner sh -c '\"$0\" attach default:/ $$; echo >" + left +
+                 "; read x' $self <" + fifo);
+  inside().run("exec 7>" + fifo);
+  EXPECT_TRUE(eventually([&] { return std::filesystem::exists(left); }));
+  inside().succeeds("ctnbpf run true");
+  EXPECT_EQ(ctnbpf({"run", "true"}).code, 0);
+  EXPECT_TRUE(exists("default:/outer"));
+  EXPECT_TRUE(exists("default:/inner"));
+  inside().run("exec 7>&-; wait");
+  outer.end_input();
+  outer.wait();
+  EXPECT_FALSE(exists("default:/outer"));
+  EXPECT_TRUE(eventually([&] { return !exists("default:/inner"); }));
+  ::unlink(left.c_str());
+  ::unlink(fifo.c_str());
+}
+
+TEST_P(PidNamespace, EventsHaveItsNumbers) {
+  need_level(CTN_LEVEL_FALLBACK);
+  if (IsSkipped() || HasFatalFailure()) return;
+  create("default:/l", {"numtasks.limit=1"});
+  create("default:/m", {"numtasks.limit=1"});
+  std::string pid = inside().start("ctnbpf run -c default:/l perl -e 'fork; sleep 100000'");
+  EXPECT_TRUE(eventually([&] { return number("default:/l", "numtasks.failcnt") == 1; }));
+  std::string member = inside().succeeds("ctnbpf ps default:/l");
+  member.pop_back();
+  std::string last = inside().succeeds("ctnbpf events | tail -n 1");
+  EXPECT_NE(last.find("  pid " + member + " (perl) uid 0\n"), std::string::npos) << last;
+  /* Of a process outside there is no number in there. */
+  Background outside = start_in("default:/m", [] { return ::fork() < 0 ? ::pause() : 1; });
+  EXPECT_TRUE(eventually([&] { return number("default:/m", "numtasks.failcnt") == 1; }));
+  last = inside().succeeds("ctnbpf events | tail -n 1");
+  EXPECT_NE(last.find("  pid - ("), std::string::npos) << last;
+}
+
 class MountNamespace : public CliTest {
  protected:
   /* Does this process wait for a lock? */

@@ -139,7 +139,7 @@ TEST_F(Birth, NoWindowInWhichAChildIsElsewhere) {
     ASSERT_TRUE(tasks.has_value());
     for (const ctn_walk_task& task : *tasks) {
       bool ours = task.tgid == static_cast<std::uint32_t>(forker.pid()) ||
-                  task.ppid == static_cast<std::uint32_t>(forker.pid());
+                  task.global_ppid == static_cast<std::uint32_t>(forker.pid());
       if (ours && !has_exited(task)) {
         ASSERT_EQ(container_of(task, 0), a) << "task " << task.tid << " at look " << looks;
       }

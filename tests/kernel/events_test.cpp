@@ -547,7 +547,7 @@ TEST_F(AttachTree, EndsHoweverManyAreBornInTheTarget) {
   auto family = [&] {
     auto tasks = walk_tasks(pins());
     return std::count_if(tasks->begin(), tasks->end(), [&](const ctn_walk_task& task) {
-      return task.ppid == static_cast<std::uint32_t>(top.pid());
+      return task.global_ppid == static_cast<std::uint32_t>(top.pid());
     });
   };
   ASSERT_TRUE(eventually([&] { return family() == 4; }));
@@ -586,7 +586,7 @@ TEST_F(AttachTree, NobodyElse) {
   ASSERT_TRUE(eventually([&] {
     auto tasks = walk_tasks(pins());
     return tasks && std::count_if(tasks->begin(), tasks->end(), [&](const ctn_walk_task& task) {
-                      return task.ppid == static_cast<std::uint32_t>(top.pid());
+                      return task.global_ppid == static_cast<std::uint32_t>(top.pid());
                     }) == 2;
   }));
   {
