@@ -160,6 +160,24 @@ static __always_inline __u64 counter_uncharge_peak(__u64 *held, __u64 *peak) {
   return was;
 }
 
+/* --- sharing out the tables (struct ctn_lending) --------------------------------------------- */
+
+/* `own` of each, set at load: a constant, so that containers below it pay for a comparison with one. */
+const volatile __u32 task_own = ~0U;
+const volatile __u32 file_own = ~0U;
+
+/* A container has one more, or one less, than is its own. Seldom, so out of line. */
+static __noinline int lending_count(__u32 what, int delta) {
+  __sync_fetch_and_add(&core.lending[what & (CTN_LEND_NR - 1)].lent, (__u64)(long)delta);
+  return 0;
+}
+
+/* Is more lent than may be, by who just took one? Others that take one at the same time and give it back may
+ * make it look so: then somebody is refused a moment before the last one is lent. */
+static __always_inline bool lending_is_over(__u32 what) {
+  return *(volatile __u64 *)&core.lending[what].lent > core.lending[what].most;
+}
+
 /* From a container up to below the root: `slot` is each in turn and `state` its record in an array of
  * the subsystem's, which has the parent's slot in it. A plain loop: bpf_loop() would cost a call for
  * each level, and the verifier follows this one where it stands in a global function, so once. Four levels

@@ -207,12 +207,14 @@ __noinline int node_emptied(__u32 slot) {
 /* References of subsystems' objects: each keeps the container's slot from being used again. Get one
  * only while a live task of the container, or another reference, is known to be there. */
 static __always_inline void node_get(struct ctn_node *node) {
-  __sync_fetch_and_add(&node->refs, 1);
+  if (__sync_fetch_and_add(&node->refs, 1) >= file_own) lending_count(CTN_LEND_FILES, 1);
   node_arm(node);
 }
 
 static __always_inline void node_put(struct ctn_node *node, __u32 slot) {
-  if (__sync_fetch_and_add(&node->refs, -1) == 1) node_emptied(slot);
+  __u32 was = __sync_fetch_and_add(&node->refs, -1);
+  if (was > file_own) lending_count(CTN_LEND_FILES, -1);
+  if (was == 1) node_emptied(slot);
 }
 
 #endif

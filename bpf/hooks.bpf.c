@@ -15,6 +15,18 @@ static __always_inline void forget_stale(const struct task_struct *child) {
   if (gate_can_skip) forget(child);
 }
 
+/* Who is being killed forks no more: then each pass of `kill` leaves fewer. And who has more than its own part of
+ * the table only as long as there is something to lend, or a limit says how much more it can be. */
+static __noinline bool may_fork(const struct ctn_task *child, __u32 flags) {
+  if (flags & CTN_KILLING) return false;
+  if (!lending_is_over(CTN_LEND_TASKS)) return true;
+  __u32 slot = task_slot(child, CTN_NUMTASKS);
+  if (numtasks_is_bounded(slot, core.lending[CTN_LEND_TASKS].bounded)) return true;
+  count_miss(CTN_MISS_TASK_LENT);
+  if (slot) event_refused(CTN_EVENT_FORK_REFUSED, slot, core.bound[CTN_NUMTASKS] - 1);
+  return false;
+}
+
 /* Fork gate: the child is not visible to anyone yet and still has its parent's pid. A child of a
  * contained task that cannot be recorded is refused: better no child than one outside. */
 static __always_inline int on_task_alloc(struct task_struct *child) {
@@ -27,8 +39,9 @@ static __always_inline int on_task_alloc(struct task_struct *child) {
     count_miss(CTN_MISS_TASK_TABLE_FULL);
     return -EAGAIN;
   }
-  /* Who is being killed forks no more: then each pass of `kill` leaves fewer. */
-  int err = inherit(record, mine) & CTN_KILLING ? -EAGAIN : subsystems_fork(record);
+  __u32 flags = inherit(record, mine);
+  bool refused = flags & (CTN_KILLING | CTN_CROWDED) && !may_fork(record, flags);
+  int err = refused ? -EAGAIN : subsystems_fork(record);
   /* After a refusal the LSM framework frees the child, the trampoline does not: leave nothing. */
   if (err) forget(child);
   return err;

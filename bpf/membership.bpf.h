@@ -42,23 +42,28 @@ static __noinline int note_arrival(const struct task_struct *task, __u32 h, __u3
   return 0;
 }
 
-/* Returns the node's flags. */
-static __always_inline __u32 population_add(__u32 slot, __u64 what) {
+#define ONE_TASK (CTN_ONE_LIVE | CTN_ONE_RECORD)
+
+/* One task more. Returns the node's flags, and CTN_CROWDED if it has more records than are its own. */
+static __always_inline __u32 population_add(__u32 slot) {
   struct ctn_node *node = container_at(nodes, slot); /* roots are not counted: see abi.h */
   if (!node) return 0;
-  __sync_fetch_and_add(&node->population, what);
+  __u32 crowded = 0;
+  if ((__u32)__sync_fetch_and_add(&node->population, ONE_TASK) >= task_own) {
+    lending_count(CTN_LEND_TASKS, 1);
+    crowded = CTN_CROWDED;
+  }
   node_arm(node);
-  return *(volatile __u32 *)&node->flags;
+  return *(volatile __u32 *)&node->flags | crowded;
 }
 
 static __always_inline void population_sub(__u32 slot, __u64 what) {
   struct ctn_node *node = container_at(nodes, slot);
   if (!node) return;
   __u64 left = __sync_fetch_and_add(&node->population, -what) - what;
+  if ((__u32)what && (__u32)left >= task_own) lending_count(CTN_LEND_TASKS, -1);
   if (!(left >> 32)) node_emptied(slot);
 }
-
-#define ONE_TASK (CTN_ONE_LIVE | CTN_ONE_RECORD)
 
 /* Puts `child` into the forker's container of one hierarchy; false if it is there. The forker may be
  * moved on another CPU meanwhile; counting first and looking again then makes sure that a container
@@ -72,7 +77,7 @@ static __noinline bool join(struct ctn_task *child, const struct ctn_task *forke
   for (int tries = 0; tries < 8; tries++) {
     __u32 slot = *word & ~CTN_EXITED;
     if (slot == old) return false;
-    __u32 its_flags = population_add(slot, ONE_TASK);
+    __u32 its_flags = population_add(slot);
     if ((*word & ~CTN_EXITED) == slot) {
       child->slot[h] = slot;
       population_sub(old, ONE_TASK);
@@ -90,7 +95,7 @@ static __always_inline void join_first(struct ctn_task *child, const struct ctn_
   const volatile __u32 *word = &forker->slot[h];
   __u32 slot = *word & ~CTN_EXITED;
   if (!slot) return;
-  __u32 its_flags = population_add(slot, ONE_TASK);
+  __u32 its_flags = population_add(slot);
   if ((*word & ~CTN_EXITED) == slot) {
     child->slot[h] = slot;
     *flags |= its_flags;
@@ -260,7 +265,7 @@ static __always_inline enum ctn_move_result move(struct task_struct *task, __u32
   if (old) *from = old;
   if (old == next) return CTN_MOVE_SAME;
   subsystems_leave(record, task, h, old);
-  population_add(next, ONE_TASK);
+  population_add(next);
   if (__sync_val_compare_and_swap(&record->slot[h], old, next) != old) {
     /* Only its exit can have changed it. */
     population_sub(next, ONE_TASK);

@@ -140,6 +140,31 @@ Result<void> compare_references(const State& state, std::vector<std::string>& fo
   return {};
 }
 
+/* By how much `lent` of each table is off: it is what containers have beyond their own. */
+std::vector<std::uint64_t> lending_differences(const State& state) {
+  const auto& lending = state.core().lending;
+  std::vector<std::uint64_t> off(CTN_LEND_NR);
+  auto beyond = [](std::uint64_t has, std::uint64_t own) { return has > own ? has - own : 0; };
+  for (Slot slot = CTN_MAX_HIER; slot < state.nodes().size(); slot++) {
+    const ctn_node& node = state.nodes()[slot];
+    if (load(node.state) == CTN_FREE) continue;
+    off[CTN_LEND_TASKS] += beyond(task_records(node), lending[CTN_LEND_TASKS].own);
+    off[CTN_LEND_FILES] += beyond(load(node.refs), lending[CTN_LEND_FILES].own);
+  }
+  for (std::size_t i = 0; i < off.size(); i++) off[i] -= load(lending[i].lent);
+  return off;
+}
+
+constexpr std::array kLent = {"task records", "references"};
+
+void compare_lending(const State& state, std::vector<std::string>& found) {
+  auto off = lending_differences(state);
+  for (std::size_t i = 0; i < off.size(); i++)
+    if (std::uint64_t lent = load(state.core().lending[i].lent); off[i] != 0)
+      found.push_back(fmt::format("{} {} count as lent, containers have {} beyond their own", lent,
+                                  kLent[i], lent + off[i]));
+}
+
 Result<void> compare_tables(const State& state, std::vector<std::string>& found) {
   for (const Table& one : kTables) {
     CTN_ASSIGN(ObjectTable table,
@@ -161,6 +186,7 @@ Result<Look> compare_counts(Writer& writer) {
   CTN_TRY(compare_with_tasks(writer, look));
   CTN_TRY(compare_references(writer, look.complaints));
   CTN_TRY(compare_tables(writer, look.complaints));
+  compare_lending(writer, look.complaints);
   return look;
 }
 
@@ -197,6 +223,16 @@ Result<std::vector<std::string>> repair_counts(Writer& writer) {
       store(node.armed, 1U);
       mended.push_back(fmt::format("{}: will tell when it becomes empty", name(writer, slot)));
     }
+  }
+  CTN_ASSIGN(auto lending, steady_differences<std::uint64_t>([&] {
+               return Result<std::vector<std::uint64_t>>(lending_differences(writer));
+             }));
+  for (std::size_t i = 0; i < lending.size(); i++) {
+    if (lending[i] == 0) continue;
+    __u64& lent = writer.core().lending[i].lent;
+    __atomic_fetch_add(&lent, lending[i], __ATOMIC_ACQ_REL);
+    mended.push_back(
+        fmt::format("{} {} count as lent now, as containers have", load(lent), kLent[i]));
   }
   return mended;
 }

@@ -94,6 +94,13 @@ std::uint32_t places_for(std::uint32_t objects) {
   return std::max<std::uint32_t>(objects, 64) * 3 / 2;
 }
 
+/* Of a table for so many: a 64th is each container's own, a quarter is not lent. */
+ctn_lending lending_of(std::uint32_t objects) {
+  constexpr std::uint32_t kLeastOwn = 16;
+  std::uint32_t reserve = objects / 4;
+  return {std::max(objects / 64, kLeastOwn), objects - reserve, reserve, 0};
+}
+
 Result<Skeleton> load_object(const LoadSettings& settings, const Levels& levels) {
   BpfLog log;
   Skeleton skeleton(ctnbpf_bpf::open());
@@ -132,6 +139,8 @@ Result<Skeleton> load_object(const LoadSettings& settings, const Levels& levels)
   skeleton->rodata->task_places = tasks;
   skeleton->rodata->file_places = files;
   skeleton->rodata->cpu_count = cpus;
+  skeleton->rodata->task_own = static_cast<__u32>(lending_of(settings.max_tasks).own);
+  skeleton->rodata->file_own = static_cast<__u32>(lending_of(settings.max_files).own);
   skeleton->rodata->place_words = place_words();
   skeleton->rodata->gate_can_skip = levels.task() != CTN_LEVEL_STRICT;
   skeleton->rodata->file_gate_can_skip = levels.skips && levels.works("k_file_alloc") &&
@@ -197,6 +206,8 @@ Result<Loaded> Loaded::load(const LoadSettings& settings) {
   core->max_containers = settings.max_containers;
   core->max_tasks = settings.max_tasks;
   core->max_files = settings.max_files;
+  core->lending[CTN_LEND_TASKS] = lending_of(settings.max_tasks);
+  core->lending[CTN_LEND_FILES] = lending_of(settings.max_files);
   core->high_slot = CTN_MAX_HIER;
   core->cpus = skeleton->rodata->cpu_count;
   std::copy(levels.level.begin(), levels.level.end(), core->level);

@@ -50,6 +50,8 @@ enum ctn_flag {
   CTN_KILLING = 1 << 2,   /* `kill` is at work: forks of its tasks are refused */
   CTN_UNMADE = 1 << 3,    /* removed by the command that made it: leaves no tombstone */
   CTN_WATCHED = 1 << 4,   /* `kill` waits: the next time its last task goes is told, once */
+  CTN_CROWDED =
+      1 << 30, /* in no node: a fork has brought the container above its own part of the table */
 };
 
 /* One per slot, a cache line each. The writer lock guards every field but `population` and `refs`,
@@ -146,8 +148,24 @@ enum ctn_miss {
   CTN_MISS_FILE_LATE,       /* files that no gate saw made: charged, whatever the limit */
   CTN_MISS_FILE_LOST, /* files whose charge found no room in the table: not charged any more */
   CTN_MISS_STRAYED,   /* children born outside of their CPUs, in the middle of a change */
+  CTN_MISS_TASK_LENT, /* forks refused: all that is lent of the task table is lent (ctn_lending) */
+  CTN_MISS_FILE_LENT, /* opens refused: likewise of the table of files */
   CTN_MISS_NR,
 };
+
+/* How the table of tasks, and that of files, is shared out. Each container may always have `own` entries: its
+ * task records, its references. What is beyond that is lent, to all containers together. When `most` are lent,
+ * only those go on that are bounded: by a limit of theirs, or of a container above, of at most `bounded`. So
+ * what one container without a limit can take is own + most, and the rest of the table is the others'. */
+struct ctn_lending {
+  __u64 own;
+  __u64 most;
+  __u64 bounded;
+  __u64 lent; /* the sum of what containers have beyond `own`; programs add to it */
+};
+#define CTN_LEND_TASKS 0
+#define CTN_LEND_FILES 1
+#define CTN_LEND_NR 2
 
 /* Groups of hook programs. Each has a level of its own, found by firing its hooks, and is attached
  * only while a subsystem that needs it is in use (src/hooks.cpp). */
@@ -200,6 +218,7 @@ struct ctn_core {
   /* written by programs, seldom */
   __u64 forks_inside; /* of forks_told: children born in the target, which nobody has to hear of */
   __u64 refusals_untold; /* refusals that are in no record of the log: see struct ctn_refusals */
+  struct ctn_lending lending[CTN_LEND_NR];
 };
 #define CTN_NO_GROUPS (~0U) /* it is being taken down */
 

@@ -26,7 +26,11 @@ const char* kMissNames[CTN_MISS_NR] = {
     "open files charged after they were made, as no gate saw them",
     "open files whose charge was lost as the table of files was full",
     "children born outside of their CPUs in the middle of a change",
+    "forks refused because all that is lent of the task table was lent",
+    "opens refused because all that is lent of the table of files was lent",
 };
+
+const char* kLentNouns[CTN_LEND_NR] = {"tasks", "open files"};
 
 std::string level_meaning(std::uint32_t level, bool caveats) {
   switch (level) {
@@ -98,6 +102,13 @@ void print_state(const State& state, const InKernel& found) {
              load(core.lingering));
   fmt::print("  tables: {} of {} tasks, {} of {} open files\n", found.tasks, core.max_tasks,
              found.files, core.max_files);
+  for (int i = 0; i < CTN_LEND_NR; i++) {
+    const ctn_lending& one = core.lending[i];
+    fmt::print(
+        "  shared out: {} {} are each container's own; {} of {} beyond that are lent, then only to\n"
+        "    containers under a limit of at most {}\n",
+        one.own, kLentNouns[i], load(one.lent), one.most, one.bounded);
+  }
   fmt::print("  memory: {:.1f} MiB for {} containers, {} tasks and {} open files on {} CPUs\n",
              static_cast<double>(found.memory) / 1048576, core.max_containers, core.max_tasks,
              core.max_files, core.cpus);
@@ -172,6 +183,13 @@ int doctor(const Context& context) {
                                          {"hook", one.hook},
                                          {"skipped", one.skipped},
                                          {"consequence", hooks::consequence(one.name)}});
+      for (int i = 0; i < CTN_LEND_NR; i++) {
+        const ctn_lending& one = state->core().lending[i];
+        json["up"]["lending"][kLentNouns[i]] = {{"own", one.own},
+                                                {"most", one.most},
+                                                {"bounded", one.bounded},
+                                                {"lent", load(one.lent)}};
+      }
       for (int i = 0; i < CTN_MISS_NR; i++)
         json["up"]["misses"][kMissNames[i]] = load(state->core().misses[i]);
     } else if (state.error().code != ENOENT) {

@@ -176,11 +176,17 @@ Result<void> refresh(const Context& context, State& state, const ctn_event& even
 
 Result<void> events(const Context& context, bool follow, bool since_start) {
   CTN_ASSIGN(State state, State::open(context.pins()));
-  CTN_ASSIGN(
-      EventReader reader,
-      EventReader::open(context.pins(), follow && !since_start ? EventReader::From::kNow
-                                                               : EventReader::From::kOldest));
+  CTN_ASSIGN(EventReader reader, EventReader::open(context.pins(), EventReader::From::kOldest));
   Rest rest;
+  if (follow && !since_start) {
+    /* What is there is not printed; but refusals to come may be counted in a record that is. */
+    while (!reader.caught_up())
+      if (auto event = reader.next())
+        rest.printed(*event);
+      else if (reader.held())
+        reader.wait(-1);
+    (void)reader.take_lost();
+  }
   for (;;) {
     while (follow || !reader.caught_up()) {
       auto event = reader.next();

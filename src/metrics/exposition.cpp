@@ -78,8 +78,8 @@ std::string_view unit_of(Kind kind) {
 
 /* By enum ctn_miss. */
 constexpr std::array kMisses = {
-    "task_table_full", "fork_backstop", "late_exit", "file_table_full",
-    "file_late",       "file_lost",     "strayed",
+    "task_table_full", "fork_backstop", "late_exit", "file_table_full", "file_late",
+    "file_lost",       "strayed",       "task_lent", "file_lent",
 };
 static_assert(kMisses.size() == CTN_MISS_NR);
 

@@ -81,6 +81,25 @@ static __noinline int numfiles_undo(const void *file, __u64 place, __u32 slot) {
   return -ENFILE;
 }
 
+/* The rest of numfiles_may_enter() for a container that has more than its own part of the table. */
+__noinline int numfiles_may_borrow(__u32 slot) {
+  if (!lending_is_over(CTN_LEND_FILES)) return true;
+  __u32 own = slot;
+  struct beans_state *state;
+  for_each_level(slot, state, numfiles) {
+    if (*(volatile __u64 *)&state->limit <= core.lending[CTN_LEND_FILES].bounded) return true;
+  }
+  count_miss(CTN_MISS_FILE_LENT);
+  event_refused(CTN_EVENT_FILE_REFUSED, own, core.bound[CTN_NUMFILES] - 1);
+  return false;
+}
+
+/* May one more file of `slot`, which has its reference in `node` by now, be entered in the table? See struct
+ * ctn_lending. */
+static __always_inline bool numfiles_may_enter(__u32 slot, const struct ctn_node *node) {
+  return *(volatile __u32 *)&node->refs <= file_own || numfiles_may_borrow(slot);
+}
+
 /* Charges one file, and `more` (0 or 1) others, to the container `task` (the current one) is in, and enters
  * that as `file`, whose home in the table is `home`, `key` the key there. 0 or -ENFILE. */
 static __always_inline int numfiles_enter(const void *file, const struct ctn_task *task, __u64 home,
@@ -99,6 +118,8 @@ static __always_inline int numfiles_enter(const void *file, const struct ctn_tas
     index = container_index(slot);
     if (index >= container_count) return 0;
   }
+  if (!numfiles_may_enter(slot, indexed_container(nodes, index)))
+    return numfiles_undo(file, NO_PLACE, slot);
   __u64 place = table_insert_from(file_keys, &file_places, file, home, key);
   if (place == NO_PLACE) {
     count_miss(CTN_MISS_FILE_TABLE_FULL);

@@ -132,6 +132,19 @@ __noinline __u32 numtasks_full(__u32 slot) {
   return state ? slot : 0;
 }
 
+/* Does a limit of at most `most` apply to tasks of `slot`, or has it a guarantee that is not used up? */
+__noinline int numtasks_is_bounded(__u32 slot, __u64 most) {
+  struct numtasks_state *state = container_at(numtasks, slot);
+  if (!state) return false;
+  if (*(volatile __u32 *)&state->flags & NUMTASKS_SHARES &&
+      share_has_room(*(volatile __u64 *)&state->share))
+    return true;
+  for_each_level(slot, state, numtasks) {
+    if (*(volatile __u64 *)&state->bound <= most) break;
+  }
+  return state != NULL;
+}
+
 /* Where shares or rates are in force. Limits and rates are looked at before anything is charged, so that
  * those who are refused again and again do not take room from others while they are; the rate is
  * counted last, so that it is not used up by forks that a limit refuses. The child's word, or 0 with

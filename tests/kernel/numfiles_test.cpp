@@ -239,30 +239,58 @@ TEST_F(Numfiles, AFullTableRefusesMembersAndNobodyElse) {
   LoadSettings small;
   small.max_files = kRoom;
   ASSERT_TRUE(bring_up(pins(), small).has_value());
-  create("default:/a");
   rlimit many = {16384, 16384};
   ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &many), 0);
-  int full[2] = {-1, -1};
-  ASSERT_EQ(::pipe(full), 0);
-  Background member = start_in("default:/a", [&] {
-    int count = open_many(4 * kRoom);
-    char ok = errno == ENFILE && count >= kRoom ? 'f' : 'x';
-    (void)!::write(full[1], &ok, 1);
-    ::pause();
-    return 0;
-  });
-  char told = 0;
-  ASSERT_EQ(::read(full[0], &told, 1), 1);
-  EXPECT_EQ(told, 'f') << "as many as promised, then a refusal";
-  EXPECT_GT(load(state().core().misses[CTN_MISS_FILE_TABLE_FULL]), 0u);
-  EXPECT_EQ(number("default:/a", "numfiles.failcnt"), 0u) << "counted apart";
+  int opened[2] = {-1, -1};
+  ASSERT_EQ(::pipe(opened), 0);
+  std::vector<Background> members;
+  /* A member of `address` that opens until it is refused, or `most` are open; how many are. */
+  auto open_in = [&](const std::string& address, int most) {
+    members.push_back(start_in(address, [&opened, most] {
+      int count = open_many(most);
+      (void)!::write(opened[1], &count, sizeof(count));
+      return ::pause();
+    }));
+    int count = -1;
+    EXPECT_EQ(::read(opened[0], &count, sizeof(count)), static_cast<ssize_t>(sizeof(count)));
+    return count;
+  };
+  auto missed = [&](ctn_miss what) { return load(state().core().misses[what]); };
+
+  /* One that has no limit gets its own part and all that is lent, and others get theirs. */
+  ctn_lending lending = state().core().lending[CTN_LEND_FILES];
+  auto own = static_cast<int>(lending.own);
+  auto bounded = static_cast<int>(lending.bounded);
+  create("default:/greedy");
+  create("default:/other");
+  create("default:/bound", {"numfiles.ceiling=" + std::to_string(bounded)});
+  create("default:/bound/below");
+  EXPECT_EQ(open_in("default:/greedy", 4 * kRoom), own + static_cast<int>(lending.most));
+  EXPECT_GT(missed(CTN_MISS_FILE_LENT), 0u);
+  EXPECT_EQ(number("default:/greedy", "numfiles.failcnt"), 0u) << "counted apart";
+  EXPECT_EQ(open_in("default:/bound/below", 4 * kRoom), bounded);
+  EXPECT_EQ(open_in("default:/other", 4 * kRoom), own);
+  EXPECT_EQ(missed(CTN_MISS_FILE_TABLE_FULL), 0u);
+  members.clear();
+  for (const char* address : {"default:/greedy", "default:/other", "default:/bound"})
+    EXPECT_TRUE(back_to_zero(address));
+  EXPECT_EQ(load(state().core().lending[CTN_LEND_FILES].lent), 0u);
+
+  /* Each within its limit, and all together more than there is room for. */
+  int count = 0;
+  for (int i = 0; i < 8; i++) {
+    std::string address = "default:/" + std::to_string(i);
+    create(address, {"numfiles.ceiling=" + std::to_string(bounded)});
+    count += open_in(address, bounded);
+  }
+  EXPECT_GE(count, kRoom) << "as many as promised";
+  EXPECT_GT(missed(CTN_MISS_FILE_TABLE_FULL), 0u);
   Background outside([] { return open_many(4 * kRoom) == 4 * kRoom ? 0 : 1; });
   EXPECT_EQ(outside.wait(), 0);
-  member.signal(SIGKILL);
-  member.wait();
-  EXPECT_TRUE(back_to_zero("default:/a"));
-  ::close(full[0]);
-  ::close(full[1]);
+  members.clear();
+  for (int i = 0; i < 8; i++) EXPECT_TRUE(back_to_zero("default:/" + std::to_string(i)));
+  ::close(opened[0]);
+  ::close(opened[1]);
   ASSERT_TRUE(take_down(pins(), true).has_value());
 }
 

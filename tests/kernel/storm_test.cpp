@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "ctnbpf/events.h"
 #include "kernel_test.h"
 #include "loader.h"
 #include "storm.h"
@@ -120,32 +121,91 @@ TEST_F(Storm, KillNineInTheMiddleLeavesNoCharge) {
   EXPECT_TRUE(back_to_zero("default:/a"));
 }
 
-TEST_F(Storm, AFullTaskTableRefusesMembersAndNobodyElse) {
+/* Brings it up with a small table, and fills that. */
+class FullTable : public Storm {
+ protected:
+  static constexpr int kRoom = 256;
+  void bring_up_small() {
+    ASSERT_TRUE(take_down(pins(), true).has_value());
+    LoadSettings small;
+    small.max_tasks = kRoom;
+    ASSERT_TRUE(bring_up(pins(), small).has_value());
+    ASSERT_EQ(::pipe(forked_.data()), 0);
+  }
+  void end() {
+    members_.clear();
+    for (int fd : forked_) ::close(fd);
+    ASSERT_TRUE(take_down(pins(), true).has_value());
+  }
+  /* A member of `address` that forks until it is refused, or `most` are there; how many are. */
+  int fork_in(const std::string& address, int most) {
+    members_.push_back(start_in(address, [this, most] {
+      Sleepers some(most);
+      int count = some.failed() == 0 || some.failed() == EAGAIN ? some.count() : -1;
+      (void)!::write(forked_[1], &count, sizeof(count));
+      return ::pause();
+    }));
+    int count = -1;
+    EXPECT_EQ(::read(forked_[0], &count, sizeof(count)), static_cast<ssize_t>(sizeof(count)));
+    return count;
+  }
+  std::uint64_t missed(ctn_miss what) const { return load(state().core().misses[what]); }
+
+  std::vector<Background> members_;
+  std::array<int, 2> forked_ = {};
+};
+
+TEST_F(FullTable, RefusesMembersAndNobodyElse) {
   need_level(CTN_LEVEL_FALLBACK);
   if (IsSkipped() || HasFatalFailure()) return;
-  ASSERT_TRUE(take_down(pins(), true).has_value());
-  LoadSettings small;
-  small.max_tasks = 64;
-  ASSERT_TRUE(bring_up(pins(), small).has_value());
-  create("default:/a");
-  std::array<int, 2> full = {};
-  ASSERT_EQ(::pipe(full.data()), 0);
-  Background members = start_in("default:/a", [&] {
-    Sleepers some(400);
-    char ok = some.failed() == EAGAIN && some.count() >= 64 ? 'f' : 'x';
-    (void)!::write(full[1], &ok, 1);
-    ::pause();
-    return 0;
-  });
-  char told = 0;
-  ASSERT_EQ(::read(full[0], &told, 1), 1);
-  EXPECT_EQ(told, 'f');
-  EXPECT_GT(load(state().core().misses[CTN_MISS_TASK_TABLE_FULL]), 0u);
+  bring_up_small();
+  int count = 0;
+  /* Each within its limit, and all together more than there is room for. Three fewer than may be, so that it is a
+   * fork that finds it full, not an attach. */
+  auto each = static_cast<int>(state().core().lending[CTN_LEND_TASKS].bounded) - 3;
+  int made = 0;
+  for (; made < 8 && missed(CTN_MISS_TASK_TABLE_FULL) == 0; made++) {
+    std::string address = "default:/" + std::to_string(made);
+    create(address, {"numtasks.limit=" + std::to_string(each)});
+    count += 1 + fork_in(address, each - 1);
+  }
+  EXPECT_GE(count, kRoom) << "as many as promised";
+  EXPECT_GT(missed(CTN_MISS_TASK_TABLE_FULL), 0u);
+  EXPECT_EQ(missed(CTN_MISS_TASK_LENT), 0u);
   EXPECT_EQ(fork_and_reap(1000L), 0) << "uncontained forks while the table is full";
-  members.signal(SIGKILL);
-  members.wait();
-  EXPECT_TRUE(back_to_zero("default:/a"));
-  ASSERT_TRUE(take_down(pins(), true).has_value());
+  for (int i = 0; i < made; i++) remove("default:/" + std::to_string(i));
+  end();
+}
+
+/* One that has no limit gets its own part and all that is lent, and others get theirs. */
+TEST_F(FullTable, IsNotFilledByOneContainerWithoutALimit) {
+  need_level(CTN_LEVEL_FALLBACK);
+  if (IsSkipped() || HasFatalFailure()) return;
+  bring_up_small();
+  ctn_lending lending = state().core().lending[CTN_LEND_TASKS];
+  auto own = static_cast<int>(lending.own);
+  auto most = static_cast<int>(lending.most);
+  create("default:/greedy");
+  create("default:/other");
+  create("default:/bound", {"numtasks.limit=" + std::to_string(lending.bounded)});
+  create("default:/bound/below");
+  auto reader = EventReader::open(pins(), EventReader::From::kNow);
+  ASSERT_TRUE(reader.has_value());
+  EXPECT_EQ(1 + fork_in("default:/greedy", 10 * kRoom), own + most);
+  EXPECT_EQ(load(state().core().lending[CTN_LEND_TASKS].lent), lending.most);
+  EXPECT_GT(missed(CTN_MISS_TASK_LENT), 0u);
+  auto event = reader->next();
+  ASSERT_TRUE(event.has_value());
+  EXPECT_EQ(event->kind, static_cast<std::uint32_t>(CTN_EVENT_FORK_REFUSED));
+  EXPECT_EQ(event->slot, slot("default:/greedy"));
+  EXPECT_EQ(event->by_slot, slot("default:/"));
+  EXPECT_EQ(1 + fork_in("default:/bound/below", 10 * kRoom), static_cast<int>(lending.bounded));
+  EXPECT_EQ(1 + fork_in("default:/other", 10 * kRoom), own);
+  EXPECT_EQ(missed(CTN_MISS_TASK_TABLE_FULL), 0u);
+  for (const char* address :
+       {"default:/greedy", "default:/other", "default:/bound/below", "default:/bound"})
+    remove(address);
+  end();
 }
 
 TEST_F(Storm, TearingDownMidStormHurtsNobody) {
