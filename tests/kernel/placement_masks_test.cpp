@@ -63,7 +63,8 @@ TEST_P(Masks, AListThatGoesGivesBackWhatTasksHad) {
 }
 
 TEST_P(Masks, DownGivesBackWhatTasksHadAndTheirChildrenLikewise) {
-  if (GetParam() == std::string("cgroup1")) return; /* each `down` has the next test load all again */
+  if (GetParam() == std::string("cgroup1"))
+    return; /* each `down` has the next test load all again */
   create("p:/a", {"cpuset.cpus=0-1"});
   std::atomic<bool>* stop = shared_flag();
   std::atomic<bool>* placed = shared_flag();
@@ -108,7 +109,6 @@ TEST_P(Masks, ThreadsThatStayOutsideKeepTheirs) {
 }
 
 TEST_P(Masks, AMaskOfItsOwnInsideIsKept) {
-  NEED(need_cpus(3));
   create("p:/a", {"cpuset.cpus=0-1"});
   Background own([] { return ::pause(); });
   Background whole([] { return ::pause(); });
@@ -117,13 +117,16 @@ TEST_P(Masks, AMaskOfItsOwnInsideIsKept) {
   ASSERT_EQ(set_mask("1", own.pid()), 0);
   set("p:/a", {"cpuset.cpus=0-1"}); /* the same again */
   EXPECT_EQ(mask(own), "1");
-  set("p:/a", {"cpuset.cpus=0-2"});
-  EXPECT_EQ(mask(own), "1");
-  EXPECT_EQ(mask(whole), "0-2");
-  set("p:/a", {"cpuset.cpus=1-2"});
-  EXPECT_EQ(mask(own), "1");
-  EXPECT_EQ(mask(whole), "1-2");
-  create("p:/a/x", {"cpuset.cpus=1-2"}); /* another change somewhere */
+  EXPECT_EQ(mask(whole), "0-1");
+  if (kCpus.online().to_string() != "0-1") { /* with more CPUs, a list that really changes */
+    set("p:/a", {"cpuset.cpus=0-2"});
+    EXPECT_EQ(mask(own), "1");
+    EXPECT_EQ(mask(whole), "0-2");
+    set("p:/a", {"cpuset.cpus=1-2"});
+    EXPECT_EQ(mask(own), "1");
+    EXPECT_EQ(mask(whole), "1-2");
+  }
+  create("p:/a/x", {"cpuset.cpus=1"}); /* another change somewhere */
   EXPECT_EQ(ctnbpf({"fsck", "--repair"}).code, 0);
   EXPECT_EQ(mask(own), "1");
   attach_pid("p:/", own.pid());

@@ -179,6 +179,8 @@ TEST_P(Outside, ItStaysOnForWhoeverHasChosenSince) {
     EXPECT_EQ(on(), !kernel_keeps());
   }
   ASSERT_EQ(ctnbpf({"up"}).code, 0);
+  /* That of the default layout may be used at any time, and is kept for it. */
+  EXPECT_EQ(ctnbpf({"hierarchy", "destroy", "default"}).code, 0);
   EXPECT_EQ(ctnbpf({"fsck", "--repair"}).code, 0);
   EXPECT_FALSE(on());
 }
