@@ -1,11 +1,14 @@
 #include "ctnbpf/kill.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <optional>
 #include <set>
 #include <vector>
@@ -153,28 +156,30 @@ class Killing {
                                         std::optional<Error>& failed) {
     constexpr std::size_t kMost = 4096;
     constexpr std::size_t kOfALook = 4;
+    auto too_few = [&](const std::string& what) {
+      return Error{errno,
+                   fmt::format("{}: {}; `kill` needs some descriptors: raise `ulimit -n`, or "
+                               "the limit of files that it runs under",
+                               what, std::strerror(errno))};
+    };
+    std::array<UniqueFd, kOfALook> kept; /* until this returns */
+    for (UniqueFd& one : kept) {
+      one = UniqueFd(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+      if (!one.valid()) return too_few("look at who is in");
+    }
     std::vector<Held> held;
-    std::vector<std::size_t> places; /* of each in `todo` */
     for (; at < todo.size() && held.size() < kMost; at++) {
       UniqueFd fd(static_cast<int>(::syscall(SYS_pidfd_open, todo[at], 0)));
       if (fd.valid()) {
         held.emplace_back(todo[at], std::move(fd));
-        places.push_back(at);
         continue;
       }
       if (errno == ESRCH) continue;
-      if (errno != EMFILE && errno != ENFILE && errno != ENOMEM) {
-        if (!failed) failed = system_error(fmt::format("take hold of process {}", todo[at]));
-        continue;
+      if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
+        if (held.empty()) return too_few(fmt::format("take hold of process {}", todo[at]));
+        break;
       }
-      if (held.size() <= kOfALook)
-        return Error{errno,
-                     fmt::format("take hold of process {}: {}; `kill` needs some descriptors: "
-                                 "raise `ulimit -n`, or the limit of files that it runs under",
-                                 todo[at], std::strerror(errno))};
-      at = places[held.size() - kOfALook];
-      held.resize(held.size() - kOfALook);
-      break;
+      if (!failed) failed = system_error(fmt::format("take hold of process {}", todo[at]));
     }
     return held;
   }

@@ -155,7 +155,7 @@ TEST_F(Load, CreateAndRunBringItUp) {
 TEST_F(Load, HierarchyCreateBringsUpWithoutDefaultLayout) {
   ASSERT_EQ(ctnbpf({"down"}).code, 0);
   out({"hierarchy", "create", "mine", "-o", "numtasks"});
-  EXPECT_EQ(out({"tree"}), "mine (numtasks)\n");
+  EXPECT_TRUE(out({"tree"}).starts_with("mine (numtasks)"));
 }
 
 TEST_F(Load, DoctorSaysHowFullTheTablesAre) {

@@ -221,6 +221,12 @@ TEST_P(PidNamespace, EventsHaveItsNumbers) {
 
 class MountNamespace : public CliTest {
  protected:
+  /* What is mounted over, and whose mode is changed, is what is there. */
+  void SetUp() override {
+    CliTest::SetUp();
+    if (!IsSkipped() && ::access("/sys/kernel/tracing/options", F_OK) != 0)
+      CTN_SKIP("no tracefs is mounted there");
+  }
   /* Does this process wait for a lock? */
   static bool waits(pid_t pid) {
     std::ifstream file("/proc/locks");
@@ -322,7 +328,7 @@ TEST_F(MountNamespace, ReadersDoNotWaitForTheLock) {
     /* Far from for ever: `doctor` tries hooks for some seconds. */
     std::vector<std::string> argv{"timeout", "60", ctnbpf_path()};
     argv.insert(argv.end(), args.begin(), args.end());
-    EXPECT_EQ(run(argv).code, 0) << line_of(args);
+    EXPECT_NE(run(argv).code, 124) << line_of(args);
   }
 }
 

@@ -33,7 +33,7 @@ TEST_F(Run, TellsWhyACommandDoesNotStart) {
   fails({"run", "/nosuch/command"}, 127, {"'/nosuch/command'"});
   fails({"run", "/etc/passwd"}, 126, {"'/etc/passwd': Permission denied"});
   fails({"run", "/"}, 126, {"'/': "});
-  EXPECT_EQ(out({"tree"}), "default (" + bound() + ")\n"); /* nothing was left */
+  EXPECT_EQ(out({"tree"}), title() + "\n"); /* nothing was left */
 }
 
 TEST_F(Run, OwnFailureIs125AndRunsNothing) {
@@ -143,7 +143,7 @@ TEST_F(Run, TwoAtOnce) {
   two.end_input();
   EXPECT_EQ(one.wait(), 4);
   EXPECT_EQ(two.wait(), 4);
-  EXPECT_EQ(out({"tree"}), "default (" + bound() + ")\n");
+  EXPECT_EQ(out({"tree"}), title() + "\n");
 }
 
 /* Somebody has the name that it would make up: by hand, or a run that was killed and has tasks left. */

@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "cli_test.h"
+#include "lock.h"
 
 namespace ctnbpf::test {
 namespace {
@@ -50,10 +51,11 @@ class Stuck : public CliTest {
     return number == "1" && (fd == "0x1" || fd == "0x2");
   }
   static bool lock_is_free() {
-    int fd = ::open("/sys/kernel/tracing/options", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool is = fd >= 0 && ::flock(fd, LOCK_EX | LOCK_NB) == 0;
-    ::close(fd);
-    return is;
+    Background taker([] {
+      ::alarm(5);
+      return take_writer_lock() ? 0 : 1;
+    });
+    return taker.wait() == 0;
   }
 };
 
