@@ -40,6 +40,7 @@ struct Shared {
   std::atomic<long> worst{0};
   std::atomic<long> made{0};
   std::atomic<long> refused{0};
+  std::atomic<int> resting{0};
 };
 
 template <typename T>
@@ -151,7 +152,7 @@ void open_as_fast_as_it_can(const FileKind& kind, Shared& shared, const std::ato
       ::close(mine.back());
     }
   }
-  /* What is left stays open, to be counted. */
+  shared.resting++; /* What is left stays open, to be counted. */
 }
 
 class Skipped : public KernelTest {
@@ -197,7 +198,8 @@ class Skipped : public KernelTest {
     auto held = [&] { return static_cast<long>(number("default:/d", "numfiles.held")); };
     bool best_effort = loaded("a_file_alloc"); /* level fallback */
     bool all_seen = !best_effort || (loaded("k_file_init") && loaded("k_dentry_open"));
-    (void)eventually([&] { return held() == shared->there; });
+    EXPECT_TRUE(eventually([&] { return shared->resting == processes * threads; }));
+    (void)eventually([&] { return held() == shared->there; }); /* freed is later than closed */
     if (all_seen) {
       EXPECT_EQ(held(), shared->there) << kind.name;
     }
