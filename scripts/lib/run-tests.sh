@@ -10,8 +10,12 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 for program; do
   echo "@@ begin ${program##*/}"
-  timeout -k 10 "$seconds" "$program" --gtest_color=no 2>&1 | tee "$log"
-  status=${PIPESTATUS[0]}
+  # Not through a pipe: children of a program that died would hold it open for ever.
+  timeout -k 10 "$seconds" "$program" --gtest_color=no >"$log" 2>&1 &
+  running=$!
+  tail -c +1 -f -s 0.2 --pid="$running" "$log"
+  wait "$running"
+  status=$?
   ((status != 124 && status != 137)) || echo "no end within $seconds s"
   mapfile -t failed < <(sed -nE 's/^\[  FAILED  \] ([^ ,]*\.[^ ,]*).*/\1/p' "$log" | sort -u)
   if ((status == 1 && ${#failed[@]} > 0 && ${#failed[@]} <= 3)); then

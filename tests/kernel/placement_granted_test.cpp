@@ -127,7 +127,7 @@ TEST_P(Granted, DownThatFailsHoldsAll) {
   create("p:/a", {"cpuset.cpus=0"});
   Background task([] { return ::pause(); });
   attach_pid("p:/a", task.pid());
-  std::string root = pins().root();
+  std::string root = pins().root() + "/maps"; /* cannot be moved while something is mounted there */
   ASSERT_EQ(::mount(root.c_str(), root.c_str(), nullptr, MS_BIND, nullptr), 0);
   std::atomic<bool> stop = false;
   std::atomic<int> wrong = 0;
@@ -143,7 +143,7 @@ TEST_P(Granted, DownThatFailsHoldsAll) {
   stop = true;
   watcher.join();
   EXPECT_EQ(failed.code, 1);
-  EXPECT_NE(failed.err.find("take the pins away"), std::string::npos) << failed.err;
+  EXPECT_NE(failed.err.find("move '"), std::string::npos) << failed.err;
   EXPECT_EQ(wrong, 0);
   EXPECT_EQ(mask(task), "0");
   EXPECT_EQ(text("p:/a", "cpuset.effective_cpus"), "0");
