@@ -17,8 +17,8 @@ using Kind = MeterColumn::Kind;
 constexpr std::array kColumns = {
     MeterColumn{"cpu_ns", "cpu time", "CPU time of the subtree", Kind::kNanoseconds},
     MeterColumn{"cpu_percent", "cpu %", "percent of one CPU the subtree uses now", Kind::kRate},
-    MeterColumn{"load_percent", "load", "share of one CPU that the subtree used in the last full 10 s",
-                Kind::kPercent},
+    MeterColumn{"load_percent", "load",
+                "share of one CPU that the subtree used in the last full 10 s", Kind::kPercent},
 };
 
 /* 2^14 ns, 2^15 ns, ...: CPUACCT_FIRST_BITS */
