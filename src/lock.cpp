@@ -4,13 +4,14 @@
 #include <fmt/format.h>
 #include <linux/magic.h>
 #include <sys/file.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
 #include <array>
 #include <cerrno>
 #include <cstring>
+
+#include "own_mount.h"
 
 namespace ctnbpf {
 namespace {
@@ -31,11 +32,10 @@ UniqueFd mounted_tracefs() {
   return {};
 }
 
-/* Mounted for this process alone, nowhere. */
+/* Where it is not mounted. */
 Result<UniqueFd> own_tracefs() {
-  UniqueFd context(::fsopen("tracefs", FSOPEN_CLOEXEC));
-  if (context.valid() && ::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0)
-    if (UniqueFd mount(::fsmount(context.get(), FSMOUNT_CLOEXEC, 0)); mount.valid()) return mount;
+  UniqueFd mount = own_mount("tracefs");
+  if (mount.valid()) return mount;
   int code = errno;
   return Error{
       code, fmt::format("the writer lock is on tracefs, which is not at '{}' and cannot be mounted "

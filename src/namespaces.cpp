@@ -1,7 +1,6 @@
 #include "namespaces.h"
 
 #include <fmt/format.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include <array>
@@ -10,6 +9,7 @@
 
 #include "ctnbpf/tree.h"
 #include "object_table.h"
+#include "own_mount.h"
 #include "run_program.h"
 #include "unique_fd.h"
 
@@ -19,19 +19,11 @@ namespace {
 /* Of nsfs, for as long as there are namespaces: PROC_PID_INIT_INO in the kernel's include/linux/proc_ns.h. */
 constexpr ino_t kInitialPidNamespace = 0xeffffffc;
 
-/* A procfs of this namespace, mounted for this process alone. */
-UniqueFd mount_proc() {
-  UniqueFd context(::fsopen("proc", FSOPEN_CLOEXEC));
-  if (!context.valid() || ::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) != 0)
-    return {};
-  return UniqueFd(::fsmount(context.get(), FSMOUNT_CLOEXEC, 0));
-}
-
 bool look_if_initial() {
   struct stat st = {};
   bool found = ::stat("/proc/self/ns/pid", &st) == 0;
   if (!found)
-    if (UniqueFd proc = mount_proc(); proc.valid())
+    if (UniqueFd proc = own_mount("proc"); proc.valid())
       found = ::fstatat(proc.get(), "self/ns/pid", &st, 0) == 0;
   return found && st.st_ino == kInitialPidNamespace;
 }
@@ -52,7 +44,7 @@ bool proc_is_ours() {
 
 std::string find_proc() {
   if (in_initial_pid_namespace() || proc_is_ours()) return "/proc";
-  UniqueFd mount = mount_proc();
+  UniqueFd mount = own_mount("proc"); /* a procfs is of the namespace it is mounted in */
   /* Better no files than those of others. */
   return mount.valid() ? fmt::format("/proc/self/fd/{}", mount.release()) : "/nonexistent";
 }
