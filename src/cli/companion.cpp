@@ -8,18 +8,15 @@
 
 namespace ctnbpf::cli {
 
-namespace {
-
 std::string find_program(const std::string& name) {
   char self[PATH_MAX] = {};
   if (::readlink("/proc/self/exe", self, sizeof(self) - 1) < 0) return name;
   std::filesystem::path dir = std::filesystem::path(self).parent_path();
-  for (const std::filesystem::path& one : {dir / name, dir / ".." / "libexec" / "ctnbpf" / name})
+  for (const std::filesystem::path& one :
+       {dir / name, dir / ".." / "libexec" / "ctnbpf" / name, dir / ".." / ".." / "sbin" / name})
     if (::access(one.c_str(), X_OK) == 0) return one;
   return name;
 }
-
-}  // namespace
 
 Result<void> become_companion(const Context& context, const std::string& program,
                               std::vector<std::string> words) {

@@ -5,7 +5,10 @@
 
 namespace ctnbpf::cli {
 
-/* Executes `program`, which is beside this one or where it is installed, with `words` and where ctnbpf is
+/* Where a program of ours is: beside this one, as they are built, or where they are installed; else its name. */
+std::string find_program(const std::string& name);
+
+/* Executes `program`(find_program) with `words` and where ctnbpf is
  * pinned. Returns if that fails. */
 Result<void> become_companion(const Context& context, const std::string& program,
                               std::vector<std::string> words);

@@ -4,22 +4,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <climits>
+#include "companion.h"
 
 namespace ctnbpf::top {
 
 std::string command_says(std::vector<std::string> words, bool& good) {
-  char self[PATH_MAX] = {};
-  std::string program = "ctnbpf";
-  if (::readlink("/proc/self/exe", self, sizeof(self) - 1) > 0) {
-    std::string dir(self);
-    dir.resize(dir.rfind('/'));
-    for (const std::string& one : {dir + "/ctnbpf", dir + "/../../sbin/ctnbpf"})
-      if (::access(one.c_str(), X_OK) == 0) {
-        program = one;
-        break;
-      }
-  }
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return "no pipe";
   pid_t pid = ::fork();
@@ -28,7 +17,7 @@ std::string command_says(std::vector<std::string> words, bool& good) {
     ::dup2(ends[1], 2);
     ::close(0);
     std::vector<char*> argv;
-    words.insert(words.begin(), program);
+    words.insert(words.begin(), cli::find_program("ctnbpf"));
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
     ::execvp(argv[0], argv.data());

@@ -88,33 +88,30 @@ void Model::take(const State& state, const StatTable& table) {
     auto found = before_.find(row.slot);
     bool known = !first && found != before_.end() && found->second.generation == row.generation;
     Counted counts{row.generation, {}};
+    std::vector<std::size_t> rates; /* places of what is refused a second */
     for (std::size_t i = 0; i < table.columns.size(); i++) {
       const StatColumn& column = table.columns[i];
+      const auto& value = table.at(from, i);
       if (!is_shown(column)) {
         /* Refused by rate counts with what the limit refused, which stands before it. */
         if (column.collected && is_refused(column) && !counts.counts.empty())
-          counts.counts.back() += table.at(from, i).value_or(0);
-        continue;
+          counts.counts.back() += value.value_or(0);
+      } else if (is_refused(column)) {
+        counts.counts.push_back(value.value_or(0));
+        rates.push_back(row.values.size());
+        row.values.emplace_back();
+      } else {
+        row.values.push_back(value ? std::optional(number_of(column, *value)) : std::nullopt);
       }
-      const auto& value = table.at(from, i);
-      if (is_refused(column)) counts.counts.push_back(value.value_or(0));
-      row.values.push_back(value ? std::optional(number_of(column, *value)) : std::nullopt);
     }
-    std::size_t which = 0;
-    for (std::size_t i = 0, shown = 0; i < table.columns.size(); i++) {
-      if (!is_shown(table.columns[i])) continue;
-      if (is_refused(table.columns[i])) {
-        std::uint64_t now_has = counts.counts[which];
-        bool same = known && which < found->second.counts.size();
-        if (same && passed > 0)
-          row.values[shown] =
-              static_cast<double>(now_has - std::min(now_has, found->second.counts[which])) /
-              passed;
-        else
-          row.values[shown] = known || first ? std::nullopt : std::optional(0.0);
-        which++;
-      }
-      shown++;
+    for (std::size_t i = 0; i < rates.size(); i++) {
+      std::optional<double>& rate = row.values[rates[i]];
+      if (known && i < found->second.counts.size() && passed > 0)
+        rate = static_cast<double>(counts.counts[i] -
+                                   std::min(counts.counts[i], found->second.counts[i])) /
+               passed;
+      else if (!known && !first) /* it was not there before */
+        rate = 0.0;
     }
     counted.emplace(row.slot, std::move(counts));
     rows_.push_back(std::move(row));
@@ -133,28 +130,28 @@ std::string Model::summary() const {
   return text + fmt::format("{} container{}", containers, containers == 1 ? "" : "s");
 }
 
+std::optional<std::size_t> find_column(const std::vector<Column>& columns,
+                                       const std::string& name) {
+  auto found = std::find_if(columns.begin(), columns.end(), [&](const Column& one) {
+    return one.name == name || one.title == name;
+  });
+  if (found == columns.end()) return std::nullopt;
+  return static_cast<std::size_t>(found - columns.begin());
+}
+
 std::vector<Row> arranged(const std::vector<Row>& rows, const std::vector<Column>& columns,
                           const View& view) {
-  std::optional<std::size_t> by;
-  for (std::size_t i = 0; i < columns.size(); i++)
-    if (columns[i].name == view.column || columns[i].title == view.column)
-      if (!by) by = i;
+  const std::optional<std::size_t> by = find_column(columns, view.column);
   auto value = [&](const Row& row) {
     constexpr double kNone = -1;
-    return by && *by < row.values.size() ? row.values[*by].value_or(kNone) : kNone;
+    return *by < row.values.size() ? row.values[*by].value_or(kNone) : kNone;
+  };
+  auto first = [&](const Row& a, const Row& b) {
+    if (by) return value(a) > value(b);
+    return view.tree ? a.name < b.name : a.address < b.address;
   };
   auto before = [&](std::size_t a, std::size_t b) {
-    bool first;
-    if (by)
-      first = value(rows[a]) > value(rows[b]);
-    else
-      first = view.tree ? rows[a].name < rows[b].name : rows[a].address < rows[b].address;
-    bool second;
-    if (by)
-      second = value(rows[b]) > value(rows[a]);
-    else
-      second = view.tree ? rows[b].name < rows[a].name : rows[b].address < rows[a].address;
-    return view.reverse ? second : first;
+    return view.reverse ? first(rows[b], rows[a]) : first(rows[a], rows[b]);
   };
   auto matches = [&](const Row& row) {
     return view.filter.empty() || row.address.find(view.filter) != std::string::npos;

@@ -70,6 +70,9 @@ class Model {
   std::size_t hierarchies_ = 0;
 };
 
+/* Which one has this name, or title. */
+std::optional<std::size_t> find_column(const std::vector<Column>& columns, const std::string& name);
+
 /* Of rows in the order of a tree, those that `view` shows, in its order. */
 std::vector<Row> arranged(const std::vector<Row>& rows, const std::vector<Column>& columns,
                           const View& view);

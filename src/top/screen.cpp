@@ -159,10 +159,11 @@ class Screen {
                     view_.reverse ? " reversed" : "", view_.tree ? "  tree" : "  flat",
                     view_.filter.empty() ? "" : "  /" + printable(view_.filter)),
         A_BOLD);
+    const auto by_column = find_column(columns, view_.column);
     put(1, 0, cut("container", static_cast<std::size_t>(name)), A_REVERSE);
     int at = name;
     for (std::size_t i : kept) {
-      bool sorted = columns[i].name == view_.column || columns[i].title == view_.column;
+      bool sorted = by_column == i;
       put(1, at, fmt::format(" {:>{}}", columns[i].title, kCell),
           A_REVERSE | (sorted ? A_BOLD | A_UNDERLINE : A_NORMAL));
       at += kCell + 1;
@@ -250,12 +251,8 @@ class Screen {
 
   void next_column(int step) {
     const auto& columns = model_.columns();
-    int now = -1; /* by name */
-    for (std::size_t i = 0; i < columns.size(); i++)
-      if (columns[i].name == view_.column || columns[i].title == view_.column) {
-        now = static_cast<int>(i);
-        break;
-      }
+    auto found = find_column(columns, view_.column);
+    int now = found ? static_cast<int>(*found) : -1; /* by name */
     int count = static_cast<int>(columns.size());
     now = (now + 1 + step + count + 1) % (count + 1) - 1;
     view_.column = now < 0 ? "" : columns[static_cast<std::size_t>(now)].name;

@@ -42,18 +42,12 @@ Result<void> print_batches(Model& model, const Options& options) {
 
 Result<void> show(Model& model, const Options& options) {
   CTN_TRY(model.read());
-  if (!options.column.empty() && options.column != "container") {
+  if (!options.column.empty() && options.column != "container" &&
+      !find_column(model.columns(), options.column)) {
     std::vector<std::string> names{"container"};
-    for (const Column& column : model.columns()) {
-      if (column.name == options.column || column.title == options.column) names.clear();
-      if (!names.empty())
-        names.push_back(column.name);
-      else
-        break;
-    }
-    if (!names.empty())
-      return Error{EINVAL, fmt::format("no column '{}': there are {}", printable(options.column),
-                                       fmt::join(names, ", "))};
+    for (const Column& column : model.columns()) names.push_back(column.name);
+    return Error{EINVAL, fmt::format("no column '{}': there are {}", printable(options.column),
+                                     fmt::join(names, ", "))};
   }
   if (options.batch) return print_batches(model, options);
   if (::isatty(STDIN_FILENO) == 0 || ::isatty(STDOUT_FILENO) == 0)
