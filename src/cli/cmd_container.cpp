@@ -162,9 +162,11 @@ void add_create(CLI::App& app, Context& context) {
       context.exit_code = for_each(context, options->addresses, [&](const std::string& one) {
         auto done =
             create_one(*writer, one, options->parents, options->settings, options->best_effort);
-        return done ? done : Result<void>(with_cure(done.error()));
+        if (!done) return Result<void>(with_cure(done.error()));
+        auto its = new_caveats(*writer, options->settings); /* of limits that are really set */
+        caveats.insert(caveats.end(), its.begin(), its.end());
+        return done;
       });
-      caveats = new_caveats(*writer, options->settings);
     }
     for (const std::string& caveat : caveats) note(caveat);
   });

@@ -112,5 +112,24 @@ TEST_F(AttributeCommand, UnenforceableLimitIsRefused) {
   EXPECT_EQ(out({"run", "--best-effort", "--numtasks", "3", "echo", "ran"}), "ran\n");
 }
 
+/* What a limit does not hold against here is said once, when one is really set. */
+TEST_F(AttributeCommand, WhatALimitDoesNotHoldAgainstIsSaidOnce) {
+  need_level(CTN_LEVEL_FALLBACK);
+  if (IsSkipped() || HasFatalFailure()) return;
+  ASSERT_EQ(ctnbpf({"down"}).code, 0);
+  ASSERT_EQ(ctnbpf({"up"}).code, 0);
+  const bool weak = !caveat_of(*find_subsystem("numfiles"), state()).empty();
+  auto says = [](const std::vector<std::string>& args, int code) {
+    Output done = ctnbpf(args);
+    EXPECT_EQ(done.code, code) << line_of(args) << done.err;
+    return done.err.find("note: of a limit of numfiles") != std::string::npos;
+  };
+  EXPECT_FALSE(says({"create", "default:/a", "-s", "numfiles.ceiling=many"}, 1));
+  EXPECT_FALSE(says({"create", "default:/a", "-s", "numfiles.ceiling=max"}, 0));
+  EXPECT_FALSE(says({"set", "default:/a", "numfiles.ceiling=many"}, 1));
+  EXPECT_EQ(says({"set", "default:/a", "numfiles.ceiling=9"}, 0), weak);
+  EXPECT_FALSE(says({"create", "default:/b", "-s", "numfiles.ceiling=9"}, 0));
+}
+
 }  // namespace
 }  // namespace ctnbpf::test
