@@ -11,7 +11,7 @@ TEST_F(PrometheusFleet, EveryExpressionHasAnAnswer) {
   if (std::getenv("CTNBPF_REQUIRE_KERNEL") != nullptr) return;
   if (::access("/usr/bin/prometheus", X_OK) != 0) CTN_SKIP("no Prometheus is installed");
   out({"down", "--force"});
-  Piped fleet({CTNBPF_SOURCE_DIR "/tests/metrics/fleet.py", CTNBPF_SOURCE_DIR "/share"});
+  Piped fleet({CTNBPF_SOURCE_DIR "/tests/metrics/fleet.py", CTNBPF_SOURCE_DIR "/share", ctnbpf_path()});
   std::string last, line;
   while (!(line = fleet.line()).empty()) last = line;
   EXPECT_EQ(fleet.wait(), 0) << last;

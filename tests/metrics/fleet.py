@@ -5,7 +5,7 @@ Two network namespaces stand for two machines: an exporter in each, of the same 
 are summed over both. Prometheus scrapes them with the shipped rules; every expression of the dashboard and of the
 rules must have samples, the sums must be those of both, and alerts must be raised for a container at its limit.
 
-usage: fleet.py SHARE_DIR        as root, with ctnbpf, prometheus, promtool and ip in PATH, nothing up
+usage: fleet.py SHARE_DIR CTNBPF        as root, with prometheus, promtool and ip in PATH, nothing up
 Below level fallback nothing is refused and no files are counted: what tells of that may be empty there.
 """
 import contextlib, json, os, pathlib, re, signal, subprocess, sys, tempfile, time, urllib.parse, urllib.request
@@ -49,6 +49,7 @@ def expressions(share):
 
 def main():
     share = pathlib.Path(sys.argv[1]).resolve()
+    os.environ["PATH"] = f"{pathlib.Path(sys.argv[2]).resolve().parent}:{os.environ['PATH']}"
     rules = [str(share / "prometheus" / name) for name in ("ctnbpf-records.yml", "ctnbpf-alerts.yml")]
     run("promtool", "check", "rules", *rules)
     run("promtool", "test", "rules", "ctnbpf-rules-test.yml", cwd=share / "prometheus")

@@ -53,6 +53,10 @@ void PlacementTest::TearDown() {
 
 void PlacementTest::use_driver(const std::string& driver) {
   if (driver == "cgroup1") {
+    /* Elsewhere the controller may be this machine's own: our groups would be among its, and to wait for it
+     * to come free is to wait in vain. */
+    if (std::getenv("CTNBPF_EXPECT_LEVEL") == nullptr)
+      GTEST_SKIP() << "mounts the cpuset controller of cgroup v1: only in a VM";
     had_v2_ = group_driver();
     root_ = "/run/ctnbpf-test-cpuset";
     ::mkdir(root_.c_str(), 0700);
