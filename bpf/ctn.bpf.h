@@ -178,15 +178,39 @@ static __always_inline bool lending_is_over(__u32 what) {
   return *(volatile __u64 *)&core.lending[what].lent > core.lending[what].most;
 }
 
-/* From a container up to below the root: `slot` is each in turn and `state` its record in an array of
- * the subsystem's, which has the parent's slot in it. A plain loop: bpf_loop() would cost a call for
- * each level, and the verifier follows this one where it stands in a global function, so once. Four levels
- * a turn, so that the count that bounds it for the verifier costs little. */
-#define for_each_level(slot, state, array)                                                    \
-  _Pragma("clang loop unroll_count(4)") for (__u32 level = 0, count = container_count;        \
-                                             level < CTN_MAX_DEPTH + 4 &&                     \
-                                             ((state) = container_below(array, slot, count)); \
-                                             level++, (slot) = (state)->parent)
+/* A walk from a container up to below the root. */
+struct climb {
+  __u32 slot; /* where it stands; 0 or a root's when it has come to the end */
+  __u32 stop; /* the slot to stop before, or CLIMB_ALL */
+  __u64 what; /* the step's own */
+};
+
+#define CLIMB_ALL (~0U) /* nobody's slot */
+
+/* The record of where `at` stands in an array of the subsystem's, or NULL at the end of the walk. */
+#define climb_record(at, array) ((at)->slot == (at)->stop ? NULL : container_at(array, (at)->slot))
+
+/* Where it ended: the container whose step said so, or 0 at the end of the way. */
+static __always_inline __u32 climb_ended_at(const struct climb *at) {
+  return at->slot >= CTN_MAX_HIER ? at->slot : 0;
+}
+
+/* Defines NAME_up(struct climb *), a walk of steps NAME: a step moves on to the parent's slot, or returns true
+ * where the walk ends. Eight levels in line, as few trees are deeper; what is above by bpf_loop(), which costs a
+ * call for eight levels and lets the verifier follow the step a few times: a plain loop it follows once for
+ * each level that a tree may have, in each program. */
+#define CLIMB_TURN 8
+#define CLIMB(name) CLIMB_(name)
+#define CLIMB_(name)                                                                           \
+  static __always_inline bool name##_turn(struct climb *at) {                                  \
+    return name(at) || name(at) || name(at) || name(at) || name(at) || name(at) || name(at) || \
+           name(at);                                                                           \
+  }                                                                                            \
+  static long name##_on(__u32 turn, struct climb *at) { return name##_turn(at); }              \
+  static __always_inline void name##_up(struct climb *at) {                                    \
+    if (!name##_turn(at) && at->slot >= CTN_MAX_HIER)                                          \
+      bpf_loop(CTN_MAX_DEPTH / CLIMB_TURN, name##_on, at, 0);                                  \
+  }
 
 #include "tasks.bpf.h"
 

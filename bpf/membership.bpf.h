@@ -68,10 +68,10 @@ static __always_inline void population_sub(__u32 slot, __u64 what) {
 /* Puts `child` into the forker's container of one hierarchy; false if it is there. The forker may be
  * moved on another CPU meanwhile; counting first and looking again then makes sure that a container
  * we entered still had a live task (the forker) when we were counted, so it cannot have been removed
- * under us. `flags` gets those of the container. */
-static __noinline bool join(struct ctn_task *child, const struct ctn_task *forker, __u32 h,
-                            __u32 *flags) {
-  if (h >= CTN_MAX_HIER) return false;
+ * under us. `flags` gets those of the container. Global: the verifier follows it once and not for each
+ * hierarchy. */
+__noinline int join(struct ctn_task *child, const struct ctn_task *forker, __u32 h, __u32 *flags) {
+  if (h >= CTN_MAX_HIER || !child || !forker || !flags) return false;
   const volatile __u32 *word = &forker->slot[h];
   __u32 old = child->slot[h];
   for (int tries = 0; tries < 8; tries++) {

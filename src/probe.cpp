@@ -13,6 +13,8 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
+#include <functional>
+#include <map>
 #include <memory>
 
 #include "bpf_log.h"
@@ -84,79 +86,111 @@ long perf_event() {
   return ::syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
 }
 
+/* Probes are loaded by batches of what kernels have, or refuse, together: each load has the kernel's type
+ * information read anew, which takes longer than the probe. A batch that is refused is loaded one by one. */
+enum class Batch {
+  kHooks,     /* what every kernel we know has */
+  kKprobes,   /* need no type information */
+  kCalls,     /* system calls */
+  kNoaccount, /* functions that some kernels do not have */
+  kBacking,
+  kNone, /* loaded by itself: newer kernels have closed it */
+};
+
 constexpr struct Probe {
   const char* program;
   const char* hook;
   bool gate;
   Fires fires;
-  bool alone = false; /* some kernels refuse it: loaded by itself */
+  Batch batch = Batch::kHooks;
   Better better = {}; /* with these nothing else needs it; they come before it */
   long (*call)() = nullptr;
 } kProbes[] = {
     /* First, as what is only attached stays so until all are tried: see Attached. */
-    {"f_file_noacct", "fentry/alloc_empty_file_noaccount", false, Fires::kNot, true},
-    {"x_file_noacct", "fexit/alloc_empty_file_noaccount", false, Fires::kNot, true},
-    {"f_file_backing", "fentry/alloc_empty_backing_file", false, Fires::kNot, true},
-    {"x_file_backing", "fexit/alloc_empty_backing_file", false, Fires::kNot, true},
-    {"k_file_noacct", "kprobe/alloc_empty_file_noaccount", false, Fires::kNot, true},
-    {"r_file_noacct", "kretprobe/alloc_empty_file_noaccount", false, Fires::kNot, true},
-    {"k_file_backing", "kprobe/alloc_empty_backing_file", false, Fires::kNot, true},
-    {"r_file_backing", "kretprobe/alloc_empty_backing_file", false, Fires::kNot, true},
+    {"f_file_noacct", "fentry/alloc_empty_file_noaccount", false, Fires::kNot, Batch::kNoaccount},
+    {"x_file_noacct", "fexit/alloc_empty_file_noaccount", false, Fires::kNot, Batch::kNoaccount},
+    {"f_file_backing", "fentry/alloc_empty_backing_file", false, Fires::kNot, Batch::kBacking},
+    {"x_file_backing", "fexit/alloc_empty_backing_file", false, Fires::kNot, Batch::kBacking},
+    {"k_file_noacct", "kprobe/alloc_empty_file_noaccount", false, Fires::kNot, Batch::kKprobes},
+    {"r_file_noacct", "kretprobe/alloc_empty_file_noaccount", false, Fires::kNot, Batch::kKprobes},
+    {"k_file_backing", "kprobe/alloc_empty_backing_file", false, Fires::kNot, Batch::kKprobes},
+    {"r_file_backing", "kretprobe/alloc_empty_backing_file", false, Fires::kNot, Batch::kKprobes},
     {"t_moved", "tp_btf/cgroup_attach_task", false, Fires::kNot},
     {"l_task_alloc", "lsm/task_alloc", true, Fires::kInLife},
     {"l_task_free", "lsm/task_free", false, Fires::kLate},
-    {"f_task_alloc", "fmod_ret/security_task_alloc", true, Fires::kInLife, false, kStrictTask},
-    {"f_task_free", "fentry/security_task_free", false, Fires::kLate, false, kStrictTask},
+    {"f_task_alloc", "fmod_ret/security_task_alloc", true, Fires::kInLife, Batch::kHooks,
+     kStrictTask},
+    {"f_task_free", "fentry/security_task_free", false, Fires::kLate, Batch::kHooks, kStrictTask},
     {"f_release", "fentry/release_task", false, Fires::kInLife},
-    {"k_release", "kprobe/release_task", false, Fires::kInLife, true},
-    {"k_newtask", "kprobe/wake_up_new_task", false, Fires::kInLife, true},
-    {"p_exit", "tp/sched/sched_process_exit", false, Fires::kInLife, true},
-    {"k_task_free", "kprobe/security_task_free", false, Fires::kLate, true, kStrictTask},
+    {"k_release", "kprobe/release_task", false, Fires::kInLife, Batch::kKprobes},
+    {"k_newtask", "kprobe/wake_up_new_task", false, Fires::kInLife, Batch::kKprobes},
+    {"p_exit", "tp/sched/sched_process_exit", false, Fires::kInLife, Batch::kKprobes},
+    {"k_task_free", "kprobe/security_task_free", false, Fires::kLate, Batch::kKprobes, kStrictTask},
     {"t_newtask", "tp_btf/task_newtask", false, Fires::kInLife},
     {"t_exit", "tp_btf/sched_process_exit", false, Fires::kInLife},
-    {"t_task_free", "tp_btf/sched_process_free", false, Fires::kLate, false, kStrictTask},
+    {"t_task_free", "tp_btf/sched_process_free", false, Fires::kLate, Batch::kHooks, kStrictTask},
     {"t_switch", "tp_btf/sched_switch", false, Fires::kInLife},
-    {"l_file_alloc", "lsm/file_alloc_security", true, Fires::kFile, true},
+    {"l_file_alloc", "lsm/file_alloc_security", true, Fires::kFile, Batch::kNone},
     {"l_file_free", "lsm/file_free_security", false, Fires::kFile},
-    {"f_file_alloc", "fmod_ret/security_file_alloc", true, Fires::kFile, false, kStrictFile},
-    {"f_file_free", "fentry/security_file_free", false, Fires::kFile, false, {"l_file_free"}},
-    {"l_file_open", "lsm/file_open", true, Fires::kOpen, false, kStrictFile},
-    {"l_inode_create", "lsm/inode_create", true, Fires::kOpen, false, kStrictFile},
-    {"l_inode_alloc", "lsm/inode_alloc_security", true, Fires::kPipe, false, kStrictFile},
-    {"l_inode_free", "lsm/inode_free_security", false, Fires::kPipe, false, kStrictFile},
-    {"l_sock_create", "lsm/socket_create", true, Fires::kSocket, false, kStrictFile},
-    {"k_file_init", "kprobe/file_init_path", false, Fires::kPipe, true, kStrictFile},
-    {"k_task_alloc", "kprobe/security_task_alloc", false, Fires::kInLife, true, kStrictTask},
-    {"k_file_free", "kprobe/security_file_free", false, Fires::kFile, true, {"l_file_free"}},
-    {"k_file_alloc", "kprobe/security_file_alloc", false, Fires::kFile, true, kStrictFile},
-    {"k_dentry_open", "kprobe/do_dentry_open", false, Fires::kOpen, true, kStrictFile},
-    {"l_perf_open", "lsm/perf_event_open", true, Fires::kCall, true, kStrictFile, perf_event},
-    {"k_special", "kprobe/" CTN_SYSCALL(eventfd2), false, Fires::kCall, true, kStrictFile,
-     eventfd2_},
-    {"k_sigfd", "kprobe/" CTN_SYSCALL(signalfd4), false, Fires::kCall, true, kStrictFile,
+    {"f_file_alloc", "fmod_ret/security_file_alloc", true, Fires::kFile, Batch::kHooks,
+     kStrictFile},
+    {"f_file_free",
+     "fentry/security_file_free",
+     false,
+     Fires::kFile,
+     Batch::kHooks,
+     {"l_file_free"}},
+    {"l_file_open", "lsm/file_open", true, Fires::kOpen, Batch::kHooks, kStrictFile},
+    {"l_inode_create", "lsm/inode_create", true, Fires::kOpen, Batch::kHooks, kStrictFile},
+    {"l_inode_alloc", "lsm/inode_alloc_security", true, Fires::kPipe, Batch::kHooks, kStrictFile},
+    {"l_inode_free", "lsm/inode_free_security", false, Fires::kPipe, Batch::kHooks, kStrictFile},
+    {"l_sock_create", "lsm/socket_create", true, Fires::kSocket, Batch::kHooks, kStrictFile},
+    {"k_file_init", "kprobe/file_init_path", false, Fires::kPipe, Batch::kKprobes, kStrictFile},
+    {"k_task_alloc", "kprobe/security_task_alloc", false, Fires::kInLife, Batch::kKprobes,
+     kStrictTask},
+    {"k_file_free",
+     "kprobe/security_file_free",
+     false,
+     Fires::kFile,
+     Batch::kKprobes,
+     {"l_file_free"}},
+    {"k_file_alloc", "kprobe/security_file_alloc", false, Fires::kFile, Batch::kKprobes,
+     kStrictFile},
+    {"k_dentry_open", "kprobe/do_dentry_open", false, Fires::kOpen, Batch::kKprobes, kStrictFile},
+    {"l_perf_open", "lsm/perf_event_open", true, Fires::kCall, Batch::kCalls, kStrictFile,
+     perf_event},
+    {"k_special", "kprobe/" CTN_SYSCALL(eventfd2), false, Fires::kCall, Batch::kKprobes,
+     kStrictFile, eventfd2_},
+    {"k_sigfd", "kprobe/" CTN_SYSCALL(signalfd4), false, Fires::kCall, Batch::kKprobes, kStrictFile,
      signalfd4_},
-    {"r_special", "kretprobe/" CTN_SYSCALL(eventfd2), false, Fires::kCall, true, kStrictFile,
-     eventfd2_},
-#define CTN_SPECIAL_FILE_PROBE(call, kprobe) \
-  {"a_" #call, "fmod_ret/" CTN_SYSCALL(call), true, Fires::kCall, true, kStrictFile, call##_},
+    {"r_special", "kretprobe/" CTN_SYSCALL(eventfd2), false, Fires::kCall, Batch::kKprobes,
+     kStrictFile, eventfd2_},
+#define CTN_SPECIAL_FILE_PROBE(call, kprobe)                                                  \
+  {"a_" #call, "fmod_ret/" CTN_SYSCALL(call), true, Fires::kCall, Batch::kCalls, kStrictFile, \
+   call##_},
     CTN_SPECIAL_FILES(CTN_SPECIAL_FILE_PROBE)
 #undef CTN_SPECIAL_FILE_PROBE
-        {"k_affinity", "kprobe/sched_setaffinity", false, Fires::kMask, true},
-    {"f_affinity", "fentry/sched_setaffinity", false, Fires::kMask, true},
+        {"k_affinity", "kprobe/sched_setaffinity", false, Fires::kMask, Batch::kKprobes},
+    {"f_affinity", "fentry/sched_setaffinity", false, Fires::kMask, Batch::kHooks},
     {"l_setscheduler", "lsm/task_setscheduler", true, Fires::kMask},
     {"f_setscheduler",
      "fmod_ret/security_task_setscheduler",
      true,
      Fires::kMask,
-     false,
+     Batch::kHooks,
      {"l_setscheduler"}},
     {"k_setscheduler",
      "kprobe/security_task_setscheduler",
      false,
      Fires::kMask,
-     true,
+     Batch::kKprobes,
      {"l_setscheduler"}},
-    {"r_affinity", "kretprobe/sched_setaffinity", false, Fires::kMask, true, {"l_setscheduler"}},
+    {"r_affinity",
+     "kretprobe/sched_setaffinity",
+     false,
+     Fires::kMask,
+     Batch::kKprobes,
+     {"l_setscheduler"}},
 };
 
 bool is_lsm(const char* hook) { return std::string_view(hook).starts_with("lsm/"); }
@@ -230,14 +264,14 @@ bool ran(probe_bpf& all, const volatile ctn_probe& probe) {
 
 using Skeleton = std::unique_ptr<probe_bpf, Destroy>;
 
-bool alone(std::string_view name) {
-  return std::any_of(std::begin(kProbes), std::end(kProbes),
-                     [&](const auto& one) { return name == one.program && one.alone; });
+const Probe* probe_of(std::string_view program) {
+  const auto* found = std::find_if(std::begin(kProbes), std::end(kProbes),
+                                   [&](const Probe& one) { return program == one.program; });
+  return found == std::end(kProbes) ? nullptr : found;
 }
 
-/* The probes loaded (those that go alone apart), or only `name`; null, with `error` set, if the kernel
- * refuses. */
-Skeleton load_probes(const char* name, int& error) {
+/* The probes that `wanted` says are loaded; null, with `error` set, if the kernel refuses. */
+Skeleton load_probes(const std::function<bool(const Probe&)>& wanted, int& error) {
   BpfLog log;
   Skeleton skeleton(probe_bpf::open());
   if (!skeleton) {
@@ -246,12 +280,28 @@ Skeleton load_probes(const char* name, int& error) {
   }
   bpf_program* each = nullptr;
   bpf_object__for_each_program(each, skeleton->obj) {
-    std::string_view own = bpf_program__name(each);
-    bpf_program__set_autoload(each, name != nullptr ? own == name : !alone(own));
+    const Probe* probe = probe_of(bpf_program__name(each));
+    bpf_program__set_autoload(each, probe != nullptr && wanted(*probe));
   }
   error = -probe_bpf::load(skeleton.get());
   return error == 0 ? std::move(skeleton) : nullptr;
 }
+
+/* The batches, each loaded when it is first asked for; null is what has none, or one that is refused. */
+class Batches {
+ public:
+  probe_bpf* get(Batch batch) {
+    if (batch == Batch::kNone) return nullptr;
+    auto [at, is_new] = loaded_.try_emplace(batch);
+    int error = 0;
+    if (is_new)
+      at->second = load_probes([=](const Probe& one) { return one.batch == batch; }, error);
+    return at->second.get();
+  }
+
+ private:
+  std::map<Batch, Skeleton> loaded_;
+};
 
 /* What is attached and fired by nobody. It stays while the others are tried: on Linux 6.1 the first
  * function to get a trampoline waits for a grace period of RCU tasks (100 ms and more), the next do not. */
@@ -260,14 +310,15 @@ struct Attached {
   std::unique_ptr<bpf_link, Destroy> link;
 };
 
-/* Empty if the hook works, else why not. `all` is the object with every probe, if that loads. */
-std::string try_probe(probe_bpf* all, const Probe& tried, std::vector<Attached>& kept) {
+/* Empty if the hook works, else why not. */
+std::string try_probe(Batches& batches, const Probe& tried, std::vector<Attached>& kept) {
   const char* name = tried.program;
   Fires fires = tried.fires;
   Skeleton own;
-  if (all == nullptr || alone(name)) {
+  probe_bpf* all = batches.get(tried.batch);
+  if (all == nullptr) {
     int error = 0;
-    own = load_probes(name, error);
+    own = load_probes([&](const Probe& one) { return &one == &tried; }, error);
     /* Who looks the name up in the kernel's BTF says ESRCH. */
     if (!own && error == ESRCH) return "this kernel has no such function";
     if (!own) return fmt::format("the kernel refuses the program: {}", std::strerror(error));
@@ -368,9 +419,7 @@ Result<Levels> probe_levels(Probing which) {
                  "this kernel has no BTF (/sys/kernel/btf/vmlinux is missing): use one built "
                  "with CONFIG_DEBUG_INFO_BTF=y, as distributions' kernels are"};
   Levels levels;
-  /* One load for all where the kernel takes all; where it does not, each tells for itself. */
-  int error = 0;
-  Skeleton all = load_probes(nullptr, error);
+  Batches batches;
   bool lsm_runs = false;
   std::vector<Attached> kept;
   levels.skips = kernel_facts().preempts();
@@ -379,7 +428,7 @@ Result<Levels> probe_levels(Probing which) {
     if (which == Probing::kNeeded && (idle || has_better(levels, one))) continue;
     /* Without `bpf` in the LSM list none of its programs runs: not waited for one by one. */
     bool hopeless = is_lsm(one.hook) && one.fires == Fires::kLate && !lsm_runs;
-    std::string reason = hopeless ? "BPF LSM programs do not run" : try_probe(all.get(), one, kept);
+    std::string reason = hopeless ? "BPF LSM programs do not run" : try_probe(batches, one, kept);
     lsm_runs = lsm_runs || (is_lsm(one.hook) && reason.empty());
     levels.hooks.push_back({one.program, one.hook, reason.empty(), reason});
   }

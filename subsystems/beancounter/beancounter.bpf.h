@@ -46,39 +46,51 @@ static __always_inline bool beans_privileged(void) {
 
 CTN_BY_SLOT(BEANS, struct beans_state);
 
-/* Charges `slot` and all above it, pending: 0, or the slot that refused, with all below it charged. These are
- * global functions: the verifier follows each once. */
-__noinline __u32 BEANS_FN(hold_all)(__u32 slot, __u32 severity) {
-  struct beans_state *state;
-  for_each_level(slot, state, BEANS) {
-    if (!counter_try_charge(&state->held, beans_ceiling(state, severity),
-                            CTN_ONE_CHARGE + CTN_ONE_PENDING))
-      break;
-  }
-  return state ? slot : 0;
+static __always_inline bool BEANS_FN(hold_one)(struct climb *at) {
+  struct beans_state *state = climb_record(at, BEANS);
+  if (!state) return true;
+  if (!counter_try_charge(&state->held, beans_ceiling(state, at->what),
+                          CTN_ONE_CHARGE + CTN_ONE_PENDING))
+    return true;
+  at->slot = state->parent;
+  return false;
 }
+CLIMB(BEANS_FN(hold_one))
 
-/* Adds to `slot` and to all above it, up to before `stop`. */
-__noinline int BEANS_FN(add_below)(__u32 slot, __u32 stop, __u64 what) {
-  struct beans_state *state;
-  for_each_level(slot, state, BEANS) {
-    if (slot == stop) break;
-    __sync_fetch_and_add(&state->held, what);
-  }
-  return 0;
+static __always_inline bool BEANS_FN(add_one)(struct climb *at) {
+  struct beans_state *state = climb_record(at, BEANS);
+  if (!state) return true;
+  __sync_fetch_and_add(&state->held, at->what);
+  at->slot = state->parent;
+  return false;
 }
+CLIMB(BEANS_FN(add_one))
+
+static __always_inline bool BEANS_FN(uncharge_one)(struct climb *at) {
+  struct beans_state *state = climb_record(at, BEANS);
+  if (!state) return true;
+  beans_give_back(state);
+  at->slot = state->parent;
+  return false;
+}
+CLIMB(BEANS_FN(uncharge_one))
 
 /* Charges `slot` and all above it: 0, or the slot that refused, with nothing charged. Pending charges that are
- * taken back are none that `maxheld` has seen. */
+ * taken back are none that `maxheld` has seen. Global functions, here and below: the verifier follows each
+ * once. */
 __noinline __u32 BEANS_FN(charge_all)(__u32 slot, __u32 severity) {
-  __u32 refused = BEANS_FN(hold_all)(slot, severity);
-  BEANS_FN(add_below)(slot, refused, -(CTN_ONE_PENDING + (refused ? CTN_ONE_CHARGE : 0)));
+  struct climb hold = {.slot = slot, .stop = CLIMB_ALL, .what = severity};
+  BEANS_FN(hold_one_up)(&hold);
+  __u32 refused = climb_ended_at(&hold);
+  struct climb grant = {
+      .slot = slot, .stop = refused, .what = -(CTN_ONE_PENDING + (refused ? CTN_ONE_CHARGE : 0))};
+  BEANS_FN(add_one_up)(&grant);
   return refused;
 }
 
 __noinline int BEANS_FN(uncharge_all)(__u32 slot) {
-  struct beans_state *state;
-  for_each_level(slot, state, BEANS) beans_give_back(state);
+  struct climb up = {.slot = slot, .stop = CLIMB_ALL};
+  BEANS_FN(uncharge_one_up)(&up);
   return 0;
 }
 

@@ -81,16 +81,22 @@ static __noinline int numfiles_undo(const void *file, __u64 place, __u32 slot) {
   return -ENFILE;
 }
 
+static __always_inline bool numfiles_bounded_one(struct climb *at) {
+  struct beans_state *state = climb_record(at, numfiles);
+  if (!state || *(volatile __u64 *)&state->limit <= at->what) return true;
+  at->slot = state->parent;
+  return false;
+}
+CLIMB(numfiles_bounded_one)
+
 /* The rest of numfiles_may_enter() for a container that has more than its own part of the table. */
 __noinline int numfiles_may_borrow(__u32 slot) {
   if (!lending_is_over(CTN_LEND_FILES)) return true;
-  __u32 own = slot;
-  struct beans_state *state;
-  for_each_level(slot, state, numfiles) {
-    if (*(volatile __u64 *)&state->limit <= core.lending[CTN_LEND_FILES].bounded) return true;
-  }
+  struct climb up = {.slot = slot, .stop = CLIMB_ALL, .what = core.lending[CTN_LEND_FILES].bounded};
+  numfiles_bounded_one_up(&up);
+  if (climb_ended_at(&up)) return true;
   count_miss(CTN_MISS_FILE_LENT);
-  event_refused(CTN_EVENT_FILE_REFUSED, own, core.bound[CTN_NUMFILES] - 1);
+  event_refused(CTN_EVENT_FILE_REFUSED, slot, core.bound[CTN_NUMFILES] - 1);
   return false;
 }
 

@@ -23,35 +23,84 @@ static __always_inline struct numtasks_state *numtasks_of(__u32 slot) {
   return slot_at(numtasks, slot);
 }
 
-/* Charges `slot` and all above it, up to before `stop`, whatever the limits; `one` as for
- * counter_try_charge(). Returns the task's word and, in the high half, what is left to enter in the share of
- * `stop`. */
+static __always_inline bool numtasks_add_one(struct climb *at) {
+  struct numtasks_state *state = climb_record(at, numtasks);
+  if (!state) return true;
+  __sync_fetch_and_add(&state->current, at->what);
+  at->slot = state->parent;
+  return false;
+}
+CLIMB(numtasks_add_one)
+
+static __always_inline bool numtasks_uncharge_one(struct climb *at) {
+  struct numtasks_state *state = climb_record(at, numtasks);
+  if (!state) return true;
+  counter_uncharge_peak(&state->current, &state->peak);
+  at->slot = state->parent;
+  return false;
+}
+CLIMB(numtasks_uncharge_one)
+
+static __always_inline bool numtasks_try_one(struct numtasks_state *state, __u64 one) {
+  return counter_try_charge(&state->current, *(volatile __u64 *)&state->bound, one);
+}
+
+static __always_inline bool numtasks_hold_one(struct climb *at) {
+  struct numtasks_state *state = climb_record(at, numtasks);
+  if (!state || !numtasks_try_one(state, CTN_ONE_CHARGE + CTN_ONE_PENDING)) return true;
+  at->slot = state->parent;
+  return false;
+}
+CLIMB(numtasks_hold_one)
+
+/* Ends where there is no room for one more. */
+static __always_inline bool numtasks_full_one(struct climb *at) {
+  struct numtasks_state *state = climb_record(at, numtasks);
+  if (!state) return true;
+  __u64 current = *(volatile __u64 *)&state->current;
+  if (CTN_CHARGED(current) >= *(volatile __u64 *)&state->bound) return true;
+  at->slot = state->parent;
+  return false;
+}
+CLIMB(numtasks_full_one)
+
+/* Ends at a limit of at most `what`. */
+static __always_inline bool numtasks_bounded_one(struct climb *at) {
+  struct numtasks_state *state = climb_record(at, numtasks);
+  if (!state || *(volatile __u64 *)&state->bound <= at->what) return true;
+  at->slot = state->parent;
+  return false;
+}
+CLIMB(numtasks_bounded_one)
+
+/* Adds to `slot` and all above it, up to before `stop`. */
+__noinline int numtasks_add(__u32 slot, __u32 stop, __u64 what) {
+  struct climb up = {.slot = slot, .stop = stop, .what = what};
+  numtasks_add_one_up(&up);
+  return 0;
+}
+
+/* Charges them whatever the limits; `one` as for counter_try_charge(). Returns the task's word and, in the high
+ * half, what is left to enter in the share of `stop`. */
 __noinline __u64 numtasks_force(__u32 slot, __u32 stop, __u64 one) {
   struct numtasks_state *state = numtasks_of(slot);
   bool shared = state && *(volatile __u32 *)&state->flags & NUMTASKS_SHARES;
   __u64 rest = shared ? numtasks_share(slot, 1, stop) : 0;
-  __u64 word = slot | (shared ? NUMTASKS_SHARED : 0) | rest << 32;
-  for_each_level(slot, state, numtasks) {
-    if (slot == stop) break;
-    __sync_fetch_and_add(&state->current, one);
-  }
-  return word;
+  numtasks_add(slot, stop, one);
+  return slot | (shared ? NUMTASKS_SHARED : 0) | rest << 32;
 }
 
-/* Takes one off `slot` and all above it, up to before `stop`. */
+/* Takes one off them. */
 static __always_inline void numtasks_uncharge(__u32 slot, __u32 stop) {
-  struct numtasks_state *state;
-  for_each_level(slot, state, numtasks) {
-    if (stop != NUMTASKS_NO_STOP && slot == stop) break;
-    counter_uncharge_peak(&state->current, &state->peak);
-  }
+  struct climb up = {.slot = slot, .stop = stop};
+  numtasks_uncharge_one_up(&up);
 }
 
 /* Gives back what a task's word says is charged. */
 __noinline int numtasks_give_back(__u32 word) {
   __u32 slot = word & ~NUMTASKS_SHARED;
-  numtasks_uncharge(slot, NUMTASKS_NO_STOP);
-  return word & NUMTASKS_SHARED ? numtasks_share(slot, -1, NUMTASKS_NO_STOP) : 0;
+  numtasks_uncharge(slot, CLIMB_ALL);
+  return word & NUMTASKS_SHARED ? numtasks_share(slot, -1, CLIMB_ALL) : 0;
 }
 
 /* The same up to before `stop`; what is left to enter there. */
@@ -73,42 +122,20 @@ static __noinline __u32 numtasks_refuse(__u32 slot, __u32 refused, __u32 kind) {
 }
 
 /* Takes back pending charges, up to before `stop`; `peak` has not seen those. */
-__noinline int numtasks_revert(__u32 slot, __u32 stop) {
-  struct numtasks_state *state;
-  for_each_level(slot, state, numtasks) {
-    if (slot == stop) break;
-    __sync_fetch_and_add(&state->current, -(CTN_ONE_CHARGE + CTN_ONE_PENDING));
-  }
-  return 0;
+static __always_inline void numtasks_revert(__u32 slot, __u32 stop) {
+  numtasks_add(slot, stop, -(CTN_ONE_CHARGE + CTN_ONE_PENDING));
 }
 
 /* Pending charges are granted, up to before `stop`. */
-__noinline int numtasks_grant(__u32 slot, __u32 stop) {
-  struct numtasks_state *state;
-  for_each_level(slot, state, numtasks) {
-    if (slot == stop) break;
-    __sync_fetch_and_add(&state->current, -CTN_ONE_PENDING);
-  }
-  return 0;
+static __always_inline void numtasks_grant(__u32 slot, __u32 stop) {
+  numtasks_add(slot, stop, -CTN_ONE_PENDING);
 }
 
-static __always_inline bool numtasks_try_one(struct numtasks_state *state, __u64 one) {
-  return counter_try_charge(&state->current, *(volatile __u64 *)&state->bound, one);
-}
-
-/* Charges `slot` and all above it, pending: 0, or the container whose limit refused, with all below it
- * charged. */
-__noinline __u32 numtasks_hold_all(__u32 slot) {
-  struct numtasks_state *state;
-  for_each_level(slot, state, numtasks) {
-    if (!numtasks_try_one(state, CTN_ONE_CHARGE + CTN_ONE_PENDING)) break;
-  }
-  return state ? slot : 0;
-}
-
-/* The same with nothing charged if one refuses. */
+/* Charges `slot` and all above it, pending: 0, or the container whose limit refused, with nothing charged. */
 __noinline __u32 numtasks_hold(__u32 slot) {
-  __u32 refused = numtasks_hold_all(slot);
+  struct climb up = {.slot = slot, .stop = CLIMB_ALL};
+  numtasks_hold_one_up(&up);
+  __u32 refused = climb_ended_at(&up);
   if (refused) numtasks_revert(slot, refused);
   return refused;
 }
@@ -118,18 +145,15 @@ __noinline __u32 numtasks_hold(__u32 slot) {
 static __always_inline __u32 numtasks_try(__u32 slot, struct numtasks_state *state) {
   if (state->parent < CTN_MAX_HIER) return numtasks_try_one(state, CTN_ONE_CHARGE) ? 0 : slot;
   __u32 refused = numtasks_hold(slot);
-  if (!refused) numtasks_grant(slot, NUMTASKS_NO_STOP);
+  if (!refused) numtasks_grant(slot, CLIMB_ALL);
   return refused;
 }
 
 /* Whose limit has no room for one more, or 0. Writes nothing. */
 __noinline __u32 numtasks_full(__u32 slot) {
-  struct numtasks_state *state;
-  for_each_level(slot, state, numtasks) {
-    __u64 current = *(volatile __u64 *)&state->current;
-    if (CTN_CHARGED(current) >= *(volatile __u64 *)&state->bound) break;
-  }
-  return state ? slot : 0;
+  struct climb up = {.slot = slot, .stop = CLIMB_ALL};
+  numtasks_full_one_up(&up);
+  return climb_ended_at(&up);
 }
 
 /* Does a limit of at most `most` apply to tasks of `slot`, or has it a guarantee that is not used up? */
@@ -139,10 +163,9 @@ __noinline int numtasks_is_bounded(__u32 slot, __u64 most) {
   if (*(volatile __u32 *)&state->flags & NUMTASKS_SHARES &&
       share_has_room(*(volatile __u64 *)&state->share))
     return true;
-  for_each_level(slot, state, numtasks) {
-    if (*(volatile __u64 *)&state->bound <= most) break;
-  }
-  return state != NULL;
+  struct climb up = {.slot = slot, .stop = CLIMB_ALL, .what = most};
+  numtasks_bounded_one_up(&up);
+  return climb_ended_at(&up) != 0;
 }
 
 /* Where shares or rates are in force. Limits and rates are looked at before anything is charged, so that
@@ -169,13 +192,13 @@ __noinline __u32 numtasks_charge_bound(__u32 slot, __u32 flags) {
   if (!refused && flags & NUMTASKS_RATED) {
     kind = CTN_EVENT_FORK_RATE;
     refused = numtasks_rate_charge(slot, now);
-    if (refused) numtasks_revert(slot, NUMTASKS_NO_STOP);
+    if (refused) numtasks_revert(slot, CLIMB_ALL);
   }
   if (!refused) {
-    numtasks_grant(slot, NUMTASKS_NO_STOP);
+    numtasks_grant(slot, CLIMB_ALL);
     return word;
   }
-  if (word & NUMTASKS_SHARED) numtasks_share(slot, -1, NUMTASKS_NO_STOP);
+  if (word & NUMTASKS_SHARED) numtasks_share(slot, -1, CLIMB_ALL);
   return numtasks_refuse(slot, refused, kind);
 }
 
@@ -201,7 +224,7 @@ static __always_inline int numtasks_fork(struct ctn_task *child) {
 static __always_inline void numtasks_adopt(struct ctn_task *child) {
   __u32 slot = task_slot(child, CTN_NUMTASKS);
   if (slot >= CTN_MAX_HIER)
-    child->numtasks = (__u32)numtasks_force(slot, NUMTASKS_NO_STOP, CTN_ONE_CHARGE);
+    child->numtasks = (__u32)numtasks_force(slot, CLIMB_ALL, CTN_ONE_CHARGE);
 }
 
 /* The task is reaped or freed, whichever is seen first; the exchange makes it once. */
@@ -229,7 +252,7 @@ static long numtasks_nearer(__u32 i, void *arg) {
 /* The lowest container above both, a root too; none if one of them is a root, which charges nobody. */
 __noinline __u32 numtasks_common(__u32 from, __u32 to) {
   struct numtasks_pair pair = {.a = from, .b = to};
-  if (from < CTN_MAX_HIER || to < CTN_MAX_HIER) return NUMTASKS_NO_STOP;
+  if (from < CTN_MAX_HIER || to < CTN_MAX_HIER) return CLIMB_ALL;
   bpf_loop(2 * CTN_MAX_DEPTH + 2, numtasks_nearer, &pair, 0);
   return pair.a;
 }
@@ -261,7 +284,7 @@ static __always_inline void numtasks_attach(struct ctn_task *task, __u32 from, _
     if (next & NUMTASKS_SHARED) rest += numtasks_share(to, -1, common);
   }
   if (back) rest += numtasks_give_back_below(back, common);
-  if (rest) numtasks_share(common, rest, NUMTASKS_NO_STOP);
+  if (rest) numtasks_share(common, rest, CLIMB_ALL);
 }
 
 #endif

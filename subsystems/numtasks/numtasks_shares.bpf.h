@@ -6,8 +6,6 @@
 #ifndef CTNBPF_SUBSYSTEMS_NUMTASKS_SHARES_BPF_H
 #define CTNBPF_SUBSYSTEMS_NUMTASKS_SHARES_BPF_H
 
-#define NUMTASKS_NO_STOP (~0U)
-
 struct numtasks_share_walk {
   __u32 slot; /* where the walk stands */
   __u32 stop; /* slot to stop before */
@@ -75,7 +73,7 @@ __noinline bool numtasks_borrow(__u32 slot) {
   bpf_loop((CTN_SHARE_ROUNDS + 2) * (CTN_MAX_DEPTH + 1), numtasks_lend_one, &lender, 0);
   if (!lender.lent) return false;
   if (lender.slot != slot && !numtasks_share(slot, 1, lender.slot))
-    numtasks_share(lender.slot, -1, NUMTASKS_NO_STOP); /* a level below has got room meanwhile */
+    numtasks_share(lender.slot, -1, CLIMB_ALL); /* a level below has got room meanwhile */
   return true;
 }
 
