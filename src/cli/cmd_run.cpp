@@ -13,6 +13,7 @@
 #include "launch.h"
 #include "metrics/meters.h"
 #include "owners.h"
+#include "placing.h"
 
 namespace ctnbpf::cli {
 
@@ -48,29 +49,6 @@ std::vector<std::string> all_settings(const Options& options) {
   return out;
 }
 
-/* The hierarchy a setting speaks of, that of the attribute's subsystem. None: an attribute every
- * container has. */
-Result<std::optional<std::uint32_t>> hierarchy_of(const State& state, const std::string& setting) {
-  std::string attribute = setting.substr(0, setting.find('='));
-  std::size_t dot = attribute.find('.');
-  if (dot == std::string::npos) return std::optional<std::uint32_t>();
-  CTN_ASSIGN(std::uint32_t found, tree::find_hierarchy(state, attribute.substr(0, dot)));
-  return std::optional(found);
-}
-
-/* Where no container is named: those the settings speak of, else the first there is. */
-Result<std::vector<std::uint32_t>> wanted_hierarchies(const State& state,
-                                                      const std::vector<std::string>& settings) {
-  std::vector<std::uint32_t> out;
-  for (const std::string& setting : settings) {
-    CTN_ASSIGN(auto h, hierarchy_of(state, setting));
-    if (h && std::find(out.begin(), out.end(), *h) == out.end()) out.push_back(*h);
-  }
-  for (std::uint32_t h = 0; h < CTN_MAX_HIER && out.empty(); h++)
-    if (tree::hierarchy_active(state, h)) out.push_back(h);
-  return out;
-}
-
 /* What this run made, for undoing it; children come after their parents. */
 void remove_made(Writer& writer, const std::vector<Slot>& made) {
   for (auto slot = made.rbegin(); slot != made.rend(); ++slot)
@@ -92,7 +70,7 @@ Result<std::vector<Place>> transient_places(Writer& writer, const Options& optio
                                             const std::vector<std::string>& settings,
                                             std::vector<Slot>& made) {
   std::vector<Place> places;
-  CTN_ASSIGN(auto hierarchies, wanted_hierarchies(writer, settings));
+  CTN_ASSIGN(auto hierarchies, hierarchies_of_settings(writer, settings));
   std::string name = options.name ? *options.name : free_name(writer, hierarchies);
   std::optional<tree::Owner> owner;
   if (!options.keep) {
@@ -139,27 +117,6 @@ Result<std::vector<Place>> named_places(Writer& writer, const Options& options,
   return places;
 }
 
-/* Each setting goes to the place in its attribute's hierarchy, or to all. */
-Result<void> apply_settings(Writer& writer, const std::vector<Place>& places,
-                            const std::vector<std::string>& settings, bool best_effort) {
-  Settings by_slot;
-  for (const std::string& setting : settings) {
-    CTN_ASSIGN(auto hierarchy, hierarchy_of(writer, setting));
-    bool used = false;
-    for (const Place& place : places) {
-      if (hierarchy && writer.nodes()[place.slot].hierarchy != *hierarchy) continue;
-      by_slot[place.slot].push_back(setting);
-      used = true;
-    }
-    if (!used)
-      return Error{
-          EINVAL,
-          fmt::format("'{}' speaks of hierarchy '{}', and no -c names a container there",
-                      printable(setting), tree::hierarchy_name(writer, hierarchy.value_or(0)))};
-  }
-  return set_attributes(writer, by_slot, best_effort);
-}
-
 /* Makes the containers, sets them up and puts the waiting child in. */
 Result<std::vector<Place>> try_place(Writer& writer, const Options& options, pid_t child,
                                      std::vector<Slot>& made) {
@@ -167,7 +124,9 @@ Result<std::vector<Place>> try_place(Writer& writer, const Options& options, pid
   CTN_ASSIGN(std::vector<Place> places, options.containers.empty()
                                             ? transient_places(writer, options, settings, made)
                                             : named_places(writer, options, made));
-  CTN_TRY(apply_settings(writer, places, settings, options.best_effort));
+  std::vector<Slot> slots;
+  for (const Place& one : places) slots.push_back(one.slot);
+  CTN_TRY(apply_settings(writer, slots, settings, options.best_effort));
   for (const Place& one : places) CTN_TRY(attach(writer, one.slot, child, false));
   return places;
 }

@@ -13,6 +13,7 @@
 #include "crash.h"
 #include "ctnbpf/agentd.h"
 #include "ctnbpf/removed.h"
+#include "unique_fd.h"
 
 namespace ctnbpf::test {
 namespace {
@@ -84,6 +85,42 @@ TEST_F(CrashTest, RunAtEveryStep) {
         << "a run sweeps what a killed one left, and leaves nothing itself";
     expect_consistent();
     expect_enforced();
+    return stopped;
+  });
+}
+
+/* `oci-hook`: a runtime whose hook was killed ends what it wanted to start; what the hook made goes with that. */
+TEST_F(CrashTest, OciHookAtEveryStep) {
+  std::string name = (std::filesystem::temp_directory_path() / "ctnbpf-crash-XXXXXX").string();
+  UniqueFd state_file(::mkstemp(name.data()));
+  ASSERT_TRUE(state_file.valid());
+  ::unlink(name.c_str());
+  at_every_step("oci-hook", Kills::kMany, [&](std::uint64_t step) {
+    Background process([] { return ::pause(); });
+    std::string text = fmt::format(
+        R"({{"id":"o","status":"creating","pid":{},"annotations":{{"ctnbpf.numtasks":"9","ctnbpf.best-effort":"true"}}}})",
+        process.pid());
+    EXPECT_EQ(::ftruncate(state_file.get(), 0), 0);
+    EXPECT_EQ(::pwrite(state_file.get(), text.data(), text.size(), 0),
+              static_cast<ssize_t>(text.size()));
+    Stopped stopped = run_until_step(step, [&] {
+      ::lseek(state_file.get(), 0, SEEK_SET);
+      ::dup2(state_file.get(), STDIN_FILENO);
+      return run_command({"oci-hook"});
+    });
+    SCOPED_TRACE(fmt::format("oci-hook, killed at step {}: {}", step, stopped.last));
+    if (!stopped.killed) {
+      EXPECT_EQ(stopped.code, 0) << stopped.output;
+      EXPECT_TRUE(exists("default:/oci/o"));
+      EXPECT_EQ(number("default:/oci/o", "tasks"), 1u);
+    }
+    expect_enforced();
+    process.signal(SIGKILL);
+    process.wait();
+    Stopped next = run({"run", "--", "/bin/true"});
+    EXPECT_EQ(next.code, 0) << next.output;
+    EXPECT_FALSE(exists("default:/oci/o")) << "a run sweeps what a killed one left";
+    expect_consistent();
     return stopped;
   });
 }
