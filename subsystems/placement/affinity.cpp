@@ -25,6 +25,13 @@ Result<void> set_mask(pid_t tid, const IndexSet& set) {
   std::vector<unsigned long> mask = mask_of(set);
   if (::syscall(SYS_sched_setaffinity, tid, mask.size() * sizeof(mask[0]), mask.data()) == 0)
     return {};
+  if (errno == EBUSY) /* and the kernel admits no other set for it, where that is all of them */
+    return Error{
+        EBUSY,
+        fmt::format("task {} is a deadline task (SCHED_DEADLINE), whose CPUs the kernel does "
+                    "not let be changed: leave it where it is, or give it another policy with "
+                    "`chrt` first",
+                    tid)};
   return system_error(fmt::format("set the CPUs of task {} to '{}'", tid, set.to_string()));
 }
 

@@ -3,9 +3,11 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 
 #include "cpuset/cpuset.h"
+#include "mapping.h"
 #include "placement/affinity.h"
 #include "placement/kind.h"
 #include "placement_test.h"
@@ -131,6 +133,35 @@ TEST_P(Masks, AMaskOfItsOwnInsideIsKept) {
   EXPECT_EQ(mask(own), "1");
   attach_pid("p:/", own.pid());
   EXPECT_EQ(mask(own), kCpus.online().to_string());
+}
+
+/* As a command leaves it that is killed between taking a task out and giving it its CPUs. */
+TEST_P(Masks, FsckFindsWhoHasNotGotThemBack) {
+  create("p:/a", {"cpuset.cpus=0"});
+  Background task([] { return ::pause(); });
+  ASSERT_EQ(set_mask("1", task.pid()), 0);
+  attach_pid("p:/a", task.pid());
+  auto records = Mapping::open(pins(), "task_records", sizeof(ctn_task), ~0U, true);
+  ASSERT_TRUE(records.has_value());
+  auto all = records->as<ctn_task>();
+  auto record = std::find_if(all.begin(), all.end(), [](const auto& one) { return one.came_with; });
+  ASSERT_NE(record, all.end());
+  __u16 had = record->came_with;
+  attach_pid("p:/", task.pid());
+  EXPECT_EQ(record->came_with, 0);
+  record->came_with = had;
+  ASSERT_EQ(set_mask("0", task.pid()), 0);
+  Output found = ctnbpf({"fsck"});
+  EXPECT_EQ(found.code, 1);
+  EXPECT_NE(found.out.find(fmt::format("task {} is in no container with CPUs any more, and has not "
+                                       "got back those it had",
+                                       task.pid())),
+            std::string::npos)
+      << found.out;
+  EXPECT_EQ(ctnbpf({"fsck", "--repair"}).code, 0);
+  EXPECT_EQ(mask(task), "1");
+  EXPECT_EQ(record->came_with, 0);
+  EXPECT_EQ(ctnbpf({"fsck"}).code, 0);
 }
 
 /* Forks all the while a process comes and goes: whoever is left at the end has what the first had. */

@@ -102,7 +102,7 @@ TEST_F(Refused, AListThatOneMemberCannotHave) {
   create("p:/one", {"cpuset.cpus=1"});
   auto refused = ctnbpf({"attach", "p:/one", std::to_string(deadline.pid())});
   EXPECT_EQ(refused.code, 1);
-  EXPECT_NE(refused.err.find("Device or resource busy"), std::string::npos) << refused.err;
+  EXPECT_NE(refused.err.find("is a deadline task (SCHED_DEADLINE)"), std::string::npos) << refused.err;
   EXPECT_NE(ctnbpf({"where", std::to_string(deadline.pid())}).out.find(":/x\n"), std::string::npos);
   EXPECT_EQ(mask(deadline), all);
 }
