@@ -23,7 +23,7 @@ mount -t devtmpfs devtmpfs /dev
 exec </dev/null >/dev/console 2>&1
 mount -t 9p -o ro,version=9p2000.L,trans=virtio,access=any,cache=loose,msize=512000 /dev/root /host ||
   fail 'cannot mount the files of the host'
-. /vm/settings # version modules merged input keep links system visible
+. /vm/settings # version modules merged input keep links network system visible
 mount -t tmpfs -o mode=755 tmpfs /rw
 mkdir /rw/upper /rw/work
 mount -t overlay -o "lowerdir=/host$system,upperdir=/rw/upper,workdir=/rw/work,xino=off" overlay /root ||
@@ -61,6 +61,10 @@ for name; do # other names below /tmp that COMMAND mentions
   [ -e "tmp/$name" ] || ln -s "/run/host-tmp/$name" "tmp/$name"
 done
 $bb ifconfig lo 127.0.0.1 up
+if [ -n "$network" ]; then # QEMU's own, see its -netdev user
+  $bb chroot . /sbin/modprobe virtio_net
+  $bb ifconfig eth0 10.0.2.15 netmask 255.255.255.0 up || fail 'no network card'
+fi
 $bb hostname ctnbpf-vm
 
 if [ -n "$system" ]; then # it mounts the rest itself, and runs COMMAND last of all
