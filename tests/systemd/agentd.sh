@@ -40,7 +40,7 @@ releases() {
 }
 
 install -m 755 "$root/build/release/bin/ctnbpf" /usr/local/sbin/ctnbpf
-install -m 644 "$root/scripts/$unit.service" /etc/systemd/system/
+install -m 644 "$root/build/release/systemd/$unit.service" /etc/systemd/system/
 # shellcheck disable=SC2016 # for the agent
 printf '#!/bin/sh\necho "$1" >>/run/released\n' >/run/agent
 chmod 755 /run/agent
