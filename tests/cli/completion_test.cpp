@@ -92,8 +92,8 @@ TEST_F(Complete, Pids) {
 
 /* Where nothing is up, and for those who may not look, it says what it can, and no error. */
 TEST_F(Complete, IsSilentWithoutRightsAndWhereNothingIsUp) {
-  for (const std::string& who : {"", "setpriv --reuid=65534 --regid=65534 --clear-groups "})
-    for (const std::string& where : {"", "--bpffs /sys/fs/bpf/nosuch "}) {
+  for (const std::string who : {"", "setpriv --reuid=65534 --regid=65534 --clear-groups "})
+    for (const std::string where : {"", "--bpffs /sys/fs/bpf/nosuch "}) {
       if (who.empty() && where.empty()) continue;
       std::string line = who + ctnbpf_path() + " complete -- " + where;
       Output none = shell(line + "get default:/");
