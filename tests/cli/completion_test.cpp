@@ -170,8 +170,9 @@ TEST_F(Shells, Zsh) {
 
 TEST_F(Shells, Fish) {
   if (!have("command -v fish >/dev/null")) GTEST_SKIP() << "fish is not installed";
-  auto says = [](const std::string& line) {
-    Output said = shell(path() + " HOME=/nonexistent fish --no-config -c '. " +
+  std::string home = ::testing::TempDir() + "ctnbpf-fish." + std::to_string(::getpid());
+  auto says = [&home](const std::string& line) {
+    Output said = shell(path() + " HOME=" + home + " fish --no-config -c '. " +
                         share("ctnbpf.fish") + "; complete -C \"" + line + "\"'");
     EXPECT_EQ(said.err, "") << line;
     return said.out;
@@ -185,6 +186,7 @@ TEST_F(Shells, Fish) {
   EXPECT_TRUE(says("ctnbpf create -f /etc/hostn").starts_with("/etc/hostname"));
   EXPECT_TRUE(says("ctnbpf run -c default:/build -- setpri").starts_with("setpriv"));
   EXPECT_TRUE(says("ctnbpf run cat /etc/hostn").starts_with("/etc/hostname"));
+  shell("rm -rf " + home);
 }
 
 }  // namespace

@@ -7,19 +7,8 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/common.sh"
 # shellcheck source=scripts/lib/vm-cache.sh
 . "$root/scripts/lib/vm-cache.sh"
-failed=0
-
-check() { # WHAT COMMAND...: COMMAND succeeds
-  local what=$1 said
-  shift
-  if said=$("$@" 2>&1); then
-    echo "ok $what"
-  else
-    failed=1
-    echo "not ok $what"
-    printf '%s: %s\n' "$*" "$said" | sed 's/^/# /'
-  fi
-}
+# shellcheck source=tests/support/checks.sh
+. "$root/tests/support/checks.sh"
 
 # What scripts/deps installs to build with is what debian/control asks for; g++ is there anyway.
 same_needs() {
@@ -65,8 +54,7 @@ files() {
 }
 nothing_left() { diff "$work/before" <(files) && ! inside sh -c 'ls /var/lib/dpkg/info | grep ctnbpf'; }
 # shellcheck disable=SC2016 # dpkg-query's
-version_is() { [[ $(inside dpkg-query -W -f '${Version}' ctnbpf) == "$1" ]]; }
-runs() { [[ $(inside ctnbpf --version) == "ctnbpf $version" ]]; }
+installed() { inside dpkg-query -W -f '${Version}' ctnbpf; }
 # By the library names that the dynamic loader finds.
 libraries() { ! inside sh -c 'ldd /usr/sbin/ctnbpf /usr/libexec/ctnbpf/*' | grep 'not found'; }
 # On this machine's kernel, if it may be seen; it loads what it tries and takes it out again.
@@ -87,29 +75,19 @@ on() { # RELEASE
   check "$1: apt knows what there is" apt update
   files >"$work/before"
   check "$1: apt installs it" apt install /tmp/ctnbpf.deb
-  check "$1: it runs" runs
+  check "$1: it runs" is "ctnbpf $version" inside ctnbpf --version
   check "$1: with its libraries" libraries
   check "$1: doctor tells of levels" doctor
   check "$1: there is a manual" page
   check "$1: bash takes its completions" completes
   check "$1: nothing was loaded or enabled" loaded_nothing
   check "$1: apt upgrades it" apt install /tmp/next.deb
-  check "$1: to the next version" version_is "$version.1"
-  check "$1: which runs" runs
+  check "$1: to the next version" is "$version.1" installed
+  check "$1: which runs" is "ctnbpf $version" inside ctnbpf --version
   check "$1: apt purges it" apt purge --autoremove ctnbpf
   check "$1: nothing is left" nothing_left
   umount -R -l "$here"
   umount -l "$work"
-}
-
-# The same files as a package with a higher version.
-make_next() {
-  local dir
-  dir=$(mktemp -d "$cache/next.XXXXXX")
-  dpkg-deb -R "$deb" "$dir"
-  sed -i "s/^Version: .*/&.1/" "$dir/DEBIAN/control"
-  dpkg-deb --root-owner-group -b "$dir" "$next" >/dev/null
-  rm -rf "$dir"
 }
 
 verify() {
@@ -135,7 +113,7 @@ main() {
   version=$(dpkg-deb -f "$deb" Version)
   work=$cache/package here=$cache/package/root
   mkdir -p "$work"
-  make_next
+  make_next "$deb" "$next"
   check 'scripts/deps and debian/control agree' same_needs
   check 'lintian finds no error' lintian --allow-root --fail-on error,warning "$deb"
   if command -v systemd-analyze >/dev/null; then

@@ -5,21 +5,9 @@
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 unit=ctnbpf-agentd
-failed=0
+# shellcheck source=tests/support/checks.sh
+. "$root/tests/support/checks.sh"
 
-check() { # WHAT COMMAND...: COMMAND succeeds
-  local what=$1 said
-  shift
-  if said=$("$@" 2>&1); then
-    echo "ok $what"
-  else
-    failed=1
-    echo "not ok $what"
-    printf '# %s: %s\n' "$*" "$said"
-  fi
-}
-
-is() { [[ $("${@:2}") == "$1" ]]; }
 # Waits for what comes by itself.
 comes() {
   local end=$((SECONDS + 60))

@@ -1,0 +1,30 @@
+# shellcheck shell=bash
+# What test scripts share that say `ok WHAT` or `not ok WHAT` of each check, for `scripts/test` to count. Sets
+# `failed`, with which they end.
+failed=0
+
+check() { # WHAT COMMAND...: COMMAND succeeds
+  local what=$1 said
+  shift
+  if said=$("$@" 2>&1); then
+    echo "ok $what"
+  else
+    # shellcheck disable=SC2034
+    failed=1
+    echo "not ok $what"
+    printf '%s: %s\n' "$*" "$said" | sed 's/^/# /'
+  fi
+}
+
+# COMMAND... prints $1 and nothing else.
+is() { [[ $("${@:2}") == "$1" ]]; }
+
+# Makes a package $2 with the same files as $1 and a higher version.
+make_next() {
+  local dir
+  dir=$(mktemp -d)
+  dpkg-deb -R "$1" "$dir"
+  sed -i 's/^Version: .*/&.1/' "$dir/DEBIAN/control"
+  dpkg-deb --root-owner-group -Znone -b "$dir" "$2" >/dev/null
+  rm -rf "$dir"
+}
