@@ -3,6 +3,7 @@
 
 _ctnbpf() {
   local cur='' words=() cword=0 line reply=() cut
+  declare -F _get_comp_words_by_ref >/dev/null || return # there is no bash-completion
   # A word of ours holds ':' and '=', at which bash cuts.
   _get_comp_words_by_ref -n ':=' cur words cword
   COMPREPLY=()
