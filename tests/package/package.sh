@@ -113,7 +113,7 @@ main() {
   version=$(dpkg-deb -f "$deb" Version)
   work=$cache/package here=$cache/package/root
   mkdir -p "$work"
-  make_next "$deb" "$next"
+  make_next "$deb" "$next" .1
   check 'scripts/deps and debian/control agree' same_needs
   check 'lintian finds no error' lintian --allow-root --fail-on error,warning "$deb"
   if command -v systemd-analyze >/dev/null; then

@@ -19,12 +19,14 @@ check() { # WHAT COMMAND...: COMMAND succeeds
 # COMMAND... prints $1 and nothing else.
 is() { [[ $("${@:2}") == "$1" ]]; }
 
-# Makes a package $2 with the same files as $1 and a higher version.
-make_next() {
-  local dir
+# Makes a package $2 with the same files as $1 and a version with $3 behind it. COMMAND, with the folder behind it,
+# may change files before.
+make_next() { # FROM TO SUFFIX [COMMAND...]
+  local dir from=$1 to=$2 suffix=$3
   dir=$(mktemp -d)
-  dpkg-deb -R "$1" "$dir"
-  sed -i 's/^Version: .*/&.1/' "$dir/DEBIAN/control"
-  dpkg-deb --root-owner-group -Znone -b "$dir" "$2" >/dev/null
+  dpkg-deb -R "$from" "$dir"
+  sed -i "s/^Version: .*/&$suffix/" "$dir/DEBIAN/control"
+  [[ -z ${4-} ]] || "${@:4}" "$dir"
+  dpkg-deb --root-owner-group -Znone -b "$dir" "$to" >/dev/null
   rm -rf "$dir"
 }

@@ -24,7 +24,14 @@ restarted() { [[ $(pid_of ctnbpf-agentd) != "$1" ]] && active ctnbpf-agentd; }
 
 deb=$(echo "$root"/build/package/ctnbpf_*.deb)
 version=$(dpkg-deb -f "$deb" Version)
-make_next "$deb" /run/next.deb
+# A version that does not know what this one has loaded.
+other_layout() {
+  printf '#!/bin/sh\necho "ctnbpf: layout 4, this ctnbpf knows another: use the version that made them" >&2\nexit 1\n' \
+    >"$1/usr/sbin/ctnbpf"
+}
+says_where_the_old_one_is() { dpkg -i /run/other.deb >/run/said 2>&1 && grep '/var/lib/ctnbpf/ctnbpf is the version' /run/said; }
+make_next "$deb" /run/next.deb .1
+make_next "$deb" /run/other.deb .2 other_layout
 find / -xdev -path /proc -prune -o -name '*ctnbpf*' -print | grep -v "^$root" >/run/before
 
 check 'the machine is up' is running systemctl is-system-running --wait
@@ -45,6 +52,13 @@ check 'the task is where it was' is 1 ctnbpf get -n default:/service tasks
 check 'the limit holds' is 1 ctnbpf get -n default:/service numtasks.limit
 check 'agentd is that of the next version' restarted "$agentd"
 check 'no old version is kept' not ls /var/lib/ctnbpf
+agentd=$(pid_of ctnbpf-agentd)
+check 'a version that does not know what is loaded says so' says_where_the_old_one_is
+check 'the one before is kept, and works' is 1 /var/lib/ctnbpf/ctnbpf get -n default:/service tasks
+check 'agentd goes on' is "$agentd" pid_of ctnbpf-agentd
+check 'and back' dpkg -i /run/next.deb
+check 'nothing is kept any more' not ls /var/lib/ctnbpf
+check 'the task is still there' is 1 ctnbpf get -n default:/service tasks
 check 'with tasks in containers it is not removed' says 'ctnbpf down --force' dpkg -r ctnbpf
 # shellcheck disable=SC2016 # dpkg-query's
 check 'and is as it was' is "$version.1" dpkg-query -W -f '${Version}' ctnbpf
