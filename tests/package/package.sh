@@ -27,9 +27,10 @@ bare() {
   say "making a bare Debian ($1), once"
   keyring=$(debian_keyring)
   rm -rf "$tmp"
-  apt-config dump Acquire >"$cache/acquire"
-  mmdebstrap --quiet --mode=root --variant=minbase --aptopt="$cache/acquire" "$1" "$tmp" \
+  apt-config dump Acquire >"$cache/bare.acquire"
+  mmdebstrap --quiet --mode=root --variant=minbase --aptopt="$cache/bare.acquire" "$1" "$tmp" \
     "deb [signed-by=$keyring] $(debian_mirror) $1 main" >&2
+  rm "$cache/bare.acquire"
   mv "$tmp" "$into"
 }
 
