@@ -147,9 +147,13 @@ debian_release() (
   if [[ ${ID-} == debian && -n ${VERSION_CODENAME-} ]]; then echo "$VERSION_CODENAME"; else echo bookworm; fi
 )
 
-# Makes sure that the Debian of --systemd is there.
+# Where the Debian of --systemd is; the number goes up when there is to be more in it.
+systemd_dir() { echo "$cache/systemd-$release-2"; }
+
+# Makes sure that it is there.
 prepare_systemd() {
-  local into=$cache/systemd-$release tmp=$cache/systemd.tmp dir=$cache/apt.systemd keyring log
+  local into tmp=$cache/systemd.tmp dir=$cache/apt.systemd keyring log
+  into=$(systemd_dir)
   [[ ! -d $into ]] || return 0
   mkdir -p "$cache"
   (
@@ -162,9 +166,10 @@ prepare_systemd() {
     mkdir -p "$dir"
     keyring=$(debian_keyring)
     apt-config dump Acquire >"$dir/acquire"
-    # libfmt-dev, as the library's own package is called otherwise in each release.
+    # libfmt-dev, as the library's own package is called otherwise in each release. The others of our package, which
+    # is installed there without a network, have or provide these names.
     log=$(mmdebstrap --quiet --mode=root --variant=minbase --aptopt="$dir/acquire" \
-      --include=systemd-sysv,udev,kmod,dbus,procps,libfmt-dev "$release" "$tmp" \
+      --include=systemd-sysv,udev,kmod,dbus,procps,libfmt-dev,libbpf1,libmicrohttpd12,libncursesw6 "$release" "$tmp" \
       "deb [arch=amd64 signed-by=$keyring] $(debian_mirror) $release main" 2>&1) ||
       die "mmdebstrap failed: $log"
     rm -rf "$dir" "${tmp:?}"/var/cache/apt/archives/*.deb "${tmp:?}"/var/lib/apt/lists/*

@@ -56,7 +56,7 @@ void add_agentd(CLI::App& app, Context& context) {
       "Starts `AGENT /path` when a container with notify_on_release becomes empty; AGENT is the\n"
       "attribute release_agent of its hierarchy's root. Removes containers whose `run` was killed.\n"
       "What happened while no agentd ran is dealt with at its start. Ends with SIGTERM, or when\n"
-      "ctnbpf is taken down. scripts/ctnbpf-agentd.service is a unit for systemd.");
+      "ctnbpf is taken down. ctnbpf-agentd.service is a unit of systemd's.");
   app.callback([&context] {
     if (auto done = agentd(context); !done) context.exit_code = fail(context, done.error());
   });

@@ -217,7 +217,7 @@ void add_hierarchy(CLI::App& app, Context& context) {
   show->callback([=, &context] { finish(list(context)); });
 
   CLI::App* kill = app.add_subcommand("destroy", "remove a hierarchy; its subsystems become free");
-  kill->add_option("NAME", options->name, "name of the hierarchy")->required();
+  kill->add_option("HIER", options->name, "name of the hierarchy")->required();
   kill->add_flag("-r,--recursive", options->recursive, "remove its containers first");
   kill->footer(
       "-r removes all containers that can go, as `rm -r` does, and names each that is in use; then\n"

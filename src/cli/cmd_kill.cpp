@@ -56,13 +56,10 @@ Result<int> parse_signal(const std::string& text) {
     if (const char* known = ::sigabbrev_np(number); known != nullptr && name == known)
       return number;
   if (number = real_time_signal(name); number != 0) return number;
-  std::vector<std::string> names;
-  for (number = 1; number < NSIG; number++)
-    if (const char* known = ::sigabbrev_np(number); known != nullptr) names.emplace_back(known);
   return Error{EINVAL,
                fmt::format("no signal '{}':{} use a name such as TERM or RTMIN+1, or a number "
                            "from 1 to {}",
-                           printable(text), did_you_mean(name, names), SIGRTMAX)};
+                           printable(text), did_you_mean(name, signal_names()), SIGRTMAX)};
 }
 
 /* Also whether this very process is to get the signal, after the writer lock is gone. */
@@ -92,6 +89,13 @@ Result<bool> kill_container(const Context& context, const Options& options, int 
 }
 
 }  // namespace
+
+std::vector<std::string> signal_names() {
+  std::vector<std::string> names;
+  for (int number = 1; number < NSIG; number++)
+    if (const char* known = ::sigabbrev_np(number); known != nullptr) names.emplace_back(known);
+  return names;
+}
 
 void add_kill(CLI::App& app, Context& context) {
   auto options = std::make_shared<Options>();

@@ -38,6 +38,7 @@ struct Command {
   void (*setup)(CLI::App& app, Context& context);
   bool needs_root = true;
   bool takes_command = false; /* its options end at the first word that is none, or at `--` */
+  bool hidden = false;        /* for programs: help does not list it */
 };
 std::span<const Command> commands();
 
@@ -94,6 +95,9 @@ Result<Writer> open_writer(const Context& context, BringUp first = BringUp::kNo,
 /* For an option that is a time. */
 CLI::Validator seconds_between(double lowest, double highest);
 
+/* "HUP", "INT" ... */
+std::vector<std::string> signal_names();
+
 /* A positive pid from text: EINVAL. */
 Result<int> parse_pid(const std::string& text);
 
@@ -123,5 +127,7 @@ void add_events(CLI::App& app, Context& context);
 void add_files(CLI::App& app, Context& context);
 void add_debug(CLI::App& app, Context& context);
 void add_fsck(CLI::App& app, Context& context);
+void add_complete(CLI::App& app, Context& context);
+void add_man(CLI::App& app, Context& context);
 
 }  // namespace ctnbpf::cli

@@ -10,10 +10,9 @@
 #include <optional>
 #include <system_error>
 
-#include "context.h"
+#include "command_line.h"
 #include "ctnbpf/address.h"
 #include "ctnbpf/nearest.h"
-#include "help.h"
 #include "program.h"
 
 #ifndef CTNBPF_VERSION
@@ -51,6 +50,9 @@ std::span<const Command> commands() {
       Command{"down", "take everything out of the kernel", add_down},
       Command{"fsck", "check every invariant, and repair", add_fsck},
       Command{"debug", "show the programs in the kernel", add_debug},
+      Command{"complete", "say how a command line can go on; for completions of shells",
+              add_complete, false, true, true},
+      Command{"man", "print manual pages, made from this table", add_man, false, false, true},
   };
   return kCommands;
 }
@@ -58,42 +60,6 @@ std::span<const Command> commands() {
 const char* version() { return CTNBPF_VERSION; }
 
 namespace {
-
-/* Where the subcommand's name is: the first word that is not an option of ours or its value. */
-std::optional<std::size_t> find_verb(const std::vector<std::string>& words) {
-  for (std::size_t i = 0; i < words.size(); i++) {
-    if (words[i] == "--bpffs")
-      i++;
-    else if (!words[i].starts_with("-"))
-      return i;
-  }
-  return std::nullopt;
-}
-
-/* Does the option word stand for an option whose value is the next word? */
-bool takes_next_word(const CLI::App& app, const std::string& word) {
-  auto takes_value = [&app](const std::string& name) {
-    const CLI::Option* option = app.get_option_no_throw(name);
-    if (option == nullptr) option = app.get_parent()->get_option_no_throw(name);
-    return option != nullptr && option->get_items_expected_max() > 0;
-  };
-  if (word.starts_with("--")) return takes_value(word); /* `--name=value` is no option's name */
-  for (std::size_t i = 1; i < word.size(); i++)         /* `-pc ADDR` is `-p -c ADDR` */
-    if (takes_value({'-', word[i]})) return i + 1 == word.size();
-  return false;
-}
-
-/* Where the command line of `run COMMAND` leaves our options: the first word that is neither an
- * option of `app` nor the value of one. `--` ends them too. */
-std::size_t options_end(const CLI::App& app, const std::vector<std::string>& words,
-                        std::size_t at) {
-  for (; at < words.size(); at++) {
-    const std::string& word = words[at];
-    if (word == "--" || word.size() < 2 || word[0] != '-') break;
-    if (takes_next_word(app, word)) at++;
-  }
-  return std::min(at, words.size());
-}
 
 /* `help COMMAND...` is `COMMAND... --help`. */
 void rewrite_help(std::vector<std::string>& words) {
@@ -107,26 +73,6 @@ bool has_word(const std::vector<std::string>& words, std::initializer_list<const
   return std::any_of(words.begin(), words.end(), [&](const std::string& word) {
     return std::find(wanted.begin(), wanted.end(), word) != wanted.end();
   });
-}
-
-void describe(CLI::App& app, Context& context) {
-  app.name("ctnbpf");
-  app.formatter(std::make_shared<HelpFormatter>());
-  app.set_version_flag("--version", "ctnbpf " CTNBPF_VERSION, "print the version");
-  app.set_help_flag("-h,--help", "show this help");
-  app.add_option("--bpffs", context.pin_root,
-                 "where ctnbpf pins what it loads (" + std::string(kDefaultPinRoot) + ")")
-      ->type_name("DIR")
-      ->check([](const std::string& given) {
-        return given.empty() ? "give a directory on a BPF file system" : "";
-      });
-  app.add_flag("--json", context.json, "print JSON, errors too");
-  app.add_flag("-v,--verbose", context.verbose, "show what the kernel said about a failure");
-  app.footer(
-      "ADDR is HIER:/path; HIER is a hierarchy or a subsystem bound to it. HIER:/ is its root.\n"
-      "Exit codes: 0 done, 1 failed, 2 usage, 3 the kernel lacks what was asked.");
-  app.require_subcommand(1);
-  app.fallthrough();
 }
 
 std::vector<std::string> subcommands_of(const CLI::App& app) {
@@ -190,6 +136,13 @@ std::string usage_message(const CLI::ParseError& error, const std::vector<std::s
                      said.ends_with("?") ? "" : ":");
 }
 
+std::vector<std::string> shown_names() {
+  std::vector<std::string> names;
+  for (const Command& one : commands())
+    if (!one.hidden) names.emplace_back(one.name);
+  return names;
+}
+
 int run(int argc, char** argv) {
   Context context;
   CLI::App app(
@@ -208,16 +161,12 @@ int run(int argc, char** argv) {
   if (verb && chosen == nullptr) {
     report(context, {EINVAL, fmt::format("unknown command '{}':{} `ctnbpf --help` lists them",
                                          printable(words[*verb]),
-                                         did_you_mean(words[*verb], command_names()))});
+                                         did_you_mean(words[*verb], shown_names()))});
     return kUsage;
   }
   for (const Command& command : commands()) {
     if (chosen != nullptr && chosen != &command) continue;
-    CLI::App* sub = app.add_subcommand(command.name, command.help);
-    sub->set_help_flag("-h,--help", "show this help");
-    if (command.takes_command)
-      sub->formatter(std::make_shared<HelpFormatter>(" [--] COMMAND [ARG...]"));
-    if (chosen != nullptr) command.setup(*sub, context);
+    add_command(app, command, context, chosen != nullptr);
   }
 
   if (chosen != nullptr && chosen->takes_command) {

@@ -5,21 +5,9 @@
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 unit=ctnbpf-agentd
-failed=0
+# shellcheck source=tests/support/checks.sh
+. "$root/tests/support/checks.sh"
 
-check() { # WHAT COMMAND...: COMMAND succeeds
-  local what=$1 said
-  shift
-  if said=$("$@" 2>&1); then
-    echo "ok $what"
-  else
-    failed=1
-    echo "not ok $what"
-    printf '# %s: %s\n' "$*" "$said"
-  fi
-}
-
-is() { [[ $("${@:2}") == "$1" ]]; }
 # Waits for what comes by itself.
 comes() {
   local end=$((SECONDS + 60))
@@ -40,7 +28,7 @@ releases() {
 }
 
 install -m 755 "$root/build/release/bin/ctnbpf" /usr/local/sbin/ctnbpf
-install -m 644 "$root/scripts/$unit.service" /etc/systemd/system/
+install -m 644 "$root/build/release/systemd/$unit.service" /etc/systemd/system/
 # shellcheck disable=SC2016 # for the agent
 printf '#!/bin/sh\necho "$1" >>/run/released\n' >/run/agent
 chmod 755 /run/agent
