@@ -107,7 +107,7 @@ int hook(const Context& context) {
 void add_oci_hook(CLI::App& app, Context& context) {
   app.footer(
       "A hook of runc, crun, podman and CRI-O for createRuntime and poststop, which reads the\n"
-      "container's state on standard input: share/oci/ctnbpf.json in /etc/containers/oci/hooks.d.\n"
+      "container's state on standard input: ctnbpf.json in /usr/share/containers/oci/hooks.d.\n"
       "Annotations of the container:\n"
       "  ctnbpf.numtasks=N, .numfiles=N, .forkrate=N/SEC, .cpus=LIST, .mems=LIST    as of `run`\n"
       "  ctnbpf.set.ATTR=VALUE     any attribute\n"

@@ -45,7 +45,7 @@ nothing_left() { [[ $(children) == 0 ]] && "$ctnbpf" fsck; }
 mkdir -p "$work"/{hooks,root/{bin,dev,proc,sys,tmp,etc,run}}
 cp "$(command -v busybox)" "$work/root/bin/busybox"
 for one in sh sleep true cat; do ln -s busybox "$work/root/bin/$one"; done
-sed "s|/usr/sbin/ctnbpf|$ctnbpf|" "$here/../../share/oci/ctnbpf.json" >"$work/hooks/ctnbpf.json"
+sed "s|@CMAKE_INSTALL_FULL_SBINDIR@/ctnbpf|$ctnbpf|" "$here/../../share/oci/ctnbpf.json.in" >"$work/hooks/ctnbpf.json"
 "$ctnbpf" up >/dev/null || exit 1
 "$ctnbpf" create default:/oci default:/jobs -s notify_on_release=0 || exit 1
 effort=() enforced=1
