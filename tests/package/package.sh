@@ -10,11 +10,11 @@ set -euo pipefail
 # shellcheck source=tests/support/checks.sh
 . "$root/tests/support/checks.sh"
 
-# What scripts/deps installs to build with is what debian/control asks for; g++ is there anyway.
+# What scripts/deps installs to build with is what debian/control asks for, but for g++, which is there, and what tests need.
 same_needs() {
   local ours theirs
   ours=$(sed -n "/^ *\[build\]=/,/'\$/p" "$root/scripts/deps" | tr -d "'" | sed 's/.*\]=//' | xargs -n 1 | sed 's/|.*//' |
-    grep -vx 'g++')
+    grep -vxE 'g\+\+|libgtest-dev')
   theirs=$(sed -n '/^Build-Depends:/,/^[A-Z].*:/p' "$root/debian/control" | sed 's/^Build-Depends://; /^[A-Z]/d' |
     tr ',' '\n' | awk 'NF {print $1}' | grep -v debhelper)
   diff <(sort <<<"$ours") <(sort <<<"$theirs")
@@ -67,7 +67,7 @@ doctor() {
   umount -l "$here/sys"
   [[ $status == [03] && $said == *level* ]] || { echo "$status: $said" && return 1; }
 }
-page() { zcat "$here/usr/share/man/man8/ctnbpf-run.8.gz" | lexgrog /dev/stdin >/dev/null; }
+page() { lexgrog "$here/usr/share/man/man8/ctnbpf-run.8.gz" "$here/usr/share/man/man7/ctnbpf-attributes.7.gz"; }
 completes() { inside bash -c '. /usr/share/bash-completion/completions/ctnbpf && complete -p ctnbpf'; }
 loaded_nothing() { ! inside test -e /sys/fs/bpf/ctnbpf && ! inside sh -c 'ls /etc/systemd/system/*/ctnbpf*' 2>/dev/null; }
 
@@ -85,7 +85,9 @@ on() { # RELEASE
   check "$1: apt upgrades it" apt install /tmp/next.deb
   check "$1: to the next version" is "$version.1" installed
   check "$1: which runs" is "ctnbpf $version" inside ctnbpf --version
-  check "$1: apt purges it" apt purge --autoremove ctnbpf
+  # With the libraries that came with it, also those that what was there before suggests.
+  check "$1: apt purges it" apt purge --autoremove -o APT::AutoRemove::SuggestsImportant=false \
+    -o APT::AutoRemove::RecommendsImportant=false ctnbpf
   check "$1: nothing is left" nothing_left
   umount -R -l "$here"
   umount -l "$work"
