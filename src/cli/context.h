@@ -26,7 +26,7 @@ struct Context {
   bool json = false;
   bool verbose = false;
   int exit_code = kDone;
-  std::vector<std::string> command; /* of `run`: what follows its own options */
+  std::vector<std::string> command; /* of `run` and `exec`: what follows their own options */
 
   Pins pins() const { return Pins(pin_root); }
 };
@@ -38,6 +38,7 @@ struct Command {
   void (*setup)(CLI::App& app, Context& context);
   bool needs_root = true;
   bool takes_command = false; /* its options end at the first word that is none, or at `--` */
+  bool after_dashes = false;  /* of those: only at `--` */
 };
 std::span<const Command> commands();
 
@@ -75,6 +76,10 @@ class Failures {
   const Context& context_;
   std::vector<Error> errors_;
 };
+
+/* The exit code, once what was printed is written: what could not be is a failure too. A reader that went away
+ * knows that it did. */
+int flushed(int code);
 
 /* Calls `one` for each item; every failure is reported. */
 int for_each(const Context& context, const std::vector<std::string>& items,
@@ -122,5 +127,9 @@ void add_events(CLI::App& app, Context& context);
 void add_files(CLI::App& app, Context& context);
 void add_debug(CLI::App& app, Context& context);
 void add_fsck(CLI::App& app, Context& context);
+void add_apply(CLI::App& app, Context& context);
+void add_save(CLI::App& app, Context& context);
+void add_import(CLI::App& app, Context& context);
+void add_exec(CLI::App& app, Context& context);
 
 }  // namespace ctnbpf::cli

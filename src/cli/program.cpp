@@ -25,6 +25,8 @@ namespace ctnbpf::cli {
 std::span<const Command> commands() {
   static constexpr std::array kCommands = {
       Command{"run", "run a command in a container", add_run, true, true},
+      Command{"exec", "become a command in containers: attach, then execve", add_exec, true, true,
+              true},
       Command{"tree", "show hierarchies and containers", add_tree},
       Command{"stat", "show use, peaks, limits and refusals", add_stat},
       Command{"top", "show use and refusals live", add_top},
@@ -40,6 +42,9 @@ std::span<const Command> commands() {
       Command{"explain", "show every bound on a process's tasks, and which is nearest",
               add_explain},
       Command{"files", "list who holds the open files charged to a container", add_files},
+      Command{"apply", "make the machine as a file says", add_apply},
+      Command{"save", "print what there is as such a file", add_save},
+      Command{"import", "print files of libcgroup and OpenVZ as such a file", add_import, false},
       Command{"hierarchy", "make, list and destroy hierarchies", add_hierarchy},
       Command{"subsystems", "list subsystems and their attributes", add_subsystems},
       Command{"events", "show what happened: refusals, containers that became empty", add_events},
@@ -92,6 +97,11 @@ std::size_t options_end(const CLI::App& app, const std::vector<std::string>& wor
     if (takes_next_word(app, word)) at++;
   }
   return std::min(at, words.size());
+}
+
+std::size_t dashes(const std::vector<std::string>& words, std::size_t at) {
+  auto from = words.begin() + static_cast<std::ptrdiff_t>(at);
+  return static_cast<std::size_t>(std::find(from, words.end(), "--") - words.begin());
 }
 
 /* `help COMMAND...` is `COMMAND... --help`. */
@@ -215,12 +225,16 @@ int run(int argc, char** argv) {
     CLI::App* sub = app.add_subcommand(command.name, command.help);
     sub->set_help_flag("-h,--help", "show this help");
     if (command.takes_command)
-      sub->formatter(std::make_shared<HelpFormatter>(" [--] COMMAND [ARG...]"));
+      sub->formatter(std::make_shared<HelpFormatter>(command.after_dashes
+                                                         ? " -- COMMAND [ARG...]"
+                                                         : " [--] COMMAND [ARG...]"));
     if (chosen != nullptr) command.setup(*sub, context);
   }
 
   if (chosen != nullptr && chosen->takes_command) {
-    std::size_t end = options_end(*app.get_subcommand(chosen->name), words, *verb + 1);
+    std::size_t end = chosen->after_dashes
+                          ? dashes(words, *verb + 1)
+                          : options_end(*app.get_subcommand(chosen->name), words, *verb + 1);
     std::size_t skip = end < words.size() && words[end] == "--" ? 1 : 0;
     context.command.assign(words.begin() + static_cast<std::ptrdiff_t>(end + skip), words.end());
     words.resize(end);
@@ -249,14 +263,6 @@ void occupy_standard_descriptors() {
   for (int fd = 0; fd <= 2; fd++)
     if (::fcntl(fd, F_GETFD) < 0)
       (void)::open("/dev/null", (fd == 0 ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
-}
-
-/* What could not be written is a failure too. A reader that went away knows that it did. */
-int flushed(int code) {
-  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
-  if (code != kDone) return code; /* which was reported, be it this */
-  if (errno != EPIPE) note(fmt::format("write to standard output: {}", std::strerror(errno)));
-  return kFailed;
 }
 
 }  // namespace
