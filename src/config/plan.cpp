@@ -74,31 +74,66 @@ class Planner {
     plan_.steps.push_back(std::move(step));
   }
 
+  static const Container* container_of(const Hierarchy* hierarchy, const Path& path) {
+    if (hierarchy == nullptr) return nullptr;
+    auto found = hierarchy->containers.find(path);
+    return found == hierarchy->containers.end() ? nullptr : &found->second;
+  }
+
+  /* Some of a root's can be set only while nothing is below it. What is inherited is set when all are made. */
   void plan_containers(const Hierarchy& wanted) {
     const Hierarchy* there = now_.find(wanted.name);
-    /* Some of a root's can be set only while nothing is below it. */
-    plan_settings(wanted, there, {}, wanted.containers.begin()->second);
+    const Container& root = wanted.containers.begin()->second;
+    auto of_root_alone = [](const AttributeRef& one) { return one.attribute->on == On::kRoot; };
+    auto others = [&](const AttributeRef& one) { return !of_root_alone(one); };
+    plan_settings(wanted, there, {}, root, of_root_alone);
     for (const auto& [path, container] : wanted.containers)
-      if (!path.empty() && (there == nullptr || !there->containers.contains(path)))
+      if (!path.empty() && container_of(there, path) == nullptr)
         plan_.steps.push_back({.kind = Kind::kMake,
                                .hierarchy = wanted.name,
                                .path = path,
                                .where = container.where});
-    for (const auto& [path, container] : wanted.containers)
-      if (!path.empty()) plan_settings(wanted, there, path, container);
+    plan_settings(wanted, there, {}, root, others);
+    Hierarchy complete = wanted;
+    for (const AttributeRef& attribute : settable())
+      if (is_inherited(attribute)) say_inherited(attribute, complete, there);
+    for (const auto& [path, container] : complete.containers)
+      if (!path.empty())
+        plan_settings(wanted, there, path, container, [](const AttributeRef&) { return true; });
   }
 
+  /* A new container is to have what its parent will have, but is made with what that has now. */
+  static void say_inherited(const AttributeRef& attribute, Hierarchy& wanted,
+                            const Hierarchy* there) {
+    struct Values {
+      std::string first; /* now, or when it is made */
+      std::string last;
+    };
+    std::map<Path, Values> values;
+    for (auto& [path, container] : wanted.containers) {
+      const Container* now = container_of(there, path);
+      Values its{value_of(now, attribute), value_of(now, attribute)};
+      if (now == nullptr && !path.empty()) its = values.at(Path(path.begin(), path.end() - 1));
+      auto said = container.settings.find(attribute.full_name);
+      if (said != container.settings.end())
+        its.last = said->second.value;
+      else if (its.last != its.first)
+        container.settings[attribute.full_name] = {its.last, container.where};
+      values.emplace(path, std::move(its));
+    }
+  }
+
+  template <typename Which>
   void plan_settings(const Hierarchy& hierarchy, const Hierarchy* there, const Path& path,
-                     const Container& container) {
-    const Container* now = nullptr;
-    if (there != nullptr)
-      if (auto found = there->containers.find(path); found != there->containers.end())
-        now = &found->second;
+                     const Container& container, const Which& which) {
+    const Container* now = container_of(there, path);
     for (const auto& [name, setting] : container.settings) {
       const AttributeRef* attribute = find_settable(name);
+      if (!which(*attribute)) continue;
       std::string before = value_of(now, *attribute);
       if (setting.value == before && now != nullptr) continue;
-      if (!best_effort_ && setting.value != "max")
+      if (!best_effort_ && setting.value != "max" &&
+          setting.value != attribute->attribute->initial)
         if (auto ok = machine_.check_promise(*attribute); !ok) complain(setting.where, ok.error());
       plan_.steps.push_back({.kind = Kind::kSet,
                              .hierarchy = hierarchy.name,

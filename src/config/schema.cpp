@@ -6,15 +6,6 @@
 #include <unordered_map>
 
 namespace ctnbpf::config {
-namespace {
-
-/* A new container has its parent's. */
-bool is_inherited(const AttributeRef& attribute) {
-  return attribute.full_name == "notify_on_release";
-}
-
-}  // namespace
-
 const std::vector<AttributeRef>& settable() {
   static const std::vector<AttributeRef> all = [] {
     std::vector<AttributeRef> out = core_attributes();
@@ -60,6 +51,10 @@ Result<std::vector<std::pair<std::string, std::string>>> normal_form(const Attri
       attribute.subsystem == nullptr ? "" : std::string(attribute.subsystem->name) + ".";
   for (auto& [name, value] : normal) out.emplace_back(owner + name, std::move(value));
   return out;
+}
+
+bool is_inherited(const AttributeRef& attribute) {
+  return attribute.full_name == "notify_on_release";
 }
 
 bool is_number(const AttributeRef& attribute) {

@@ -20,6 +20,8 @@ Result<void> check_on(const AttributeRef& attribute, bool root, const std::strin
 /* Attributes by their full names, and the text of each; EINVAL, ERANGE. */
 Result<std::vector<std::pair<std::string, std::string>>> normal_form(const AttributeRef& attribute,
                                                                      const std::string& text);
+/* Has a new container its parent's? */
+bool is_inherited(const AttributeRef& attribute);
 /* Is its value a number, or `max`? */
 bool is_number(const AttributeRef& attribute);
 

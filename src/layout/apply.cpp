@@ -8,6 +8,7 @@
 #include "config/plan.h"
 #include "config/resolve.h"
 #include "ctnbpf/address.h"
+#include "loader.h"
 
 namespace ctnbpf::layout {
 namespace {
@@ -104,27 +105,30 @@ std::vector<std::string> settings_of(const Plan& plan) {
   return out;
 }
 
-int change(const Context& context, const ApplyOptions& options,
-           const std::vector<config::Document>& documents) {
-  std::vector<std::string> notes;
-  Errors errors;
-  {
-    auto writer = cli::open_writer(context, cli::BringUp::kBare);
-    if (!writer) return cli::fail(context, writer.error());
-    config::KernelMachine machine(*writer);
-    auto plan = plan_for(machine, documents, options);
-    if (!plan) return cli::fail(context, plan.error());
-    errors = plan->errors;
-    if (errors.empty()) {
-      auto done = config::carry_out(*plan, machine);
-      if (!done) return cli::fail(context, cli::with_cure(done.error()));
-      for (const std::string& one : done->stayed) notes.push_back("not removed: " + one);
-      auto caveats = cli::new_caveats(*writer, settings_of(*plan));
-      notes.insert(notes.end(), caveats.begin(), caveats.end());
-    }
-  }
-  for (const std::string& one : notes) cli::note(one);
-  return errors.empty() ? cli::kDone : report_all(context, errors);
+/* Notes are what is to be said when the lock is released. */
+Errors change(const Context& context, const ApplyOptions& options,
+              const std::vector<config::Document>& documents, std::vector<std::string>& notes) {
+  auto writer = cli::open_writer(context, cli::BringUp::kBare);
+  if (!writer) return {writer.error()};
+  config::KernelMachine machine(*writer);
+  auto plan = plan_for(machine, documents, options);
+  if (!plan) return {plan.error()};
+  if (!plan->errors.empty()) return plan->errors;
+  auto done = config::carry_out(*plan, machine);
+  if (!done) return {done.error()};
+  for (const std::string& one : done->stayed) notes.push_back("not removed: " + one);
+  auto caveats = cli::new_caveats(*writer, settings_of(*plan));
+  notes.insert(notes.end(), caveats.begin(), caveats.end());
+  return {};
+}
+
+/* It was brought up for nothing; if somebody else has not made use of it since. */
+void take_down_unused(const Pins& pins) {
+  auto layout = [&]() -> Result<config::Layout> {
+    CTN_ASSIGN(State state, State::open(pins));
+    return config::read_layout(state);
+  }();
+  if (layout && layout->hierarchies.empty()) (void)take_down(pins, false);
 }
 
 }  // namespace
@@ -133,8 +137,13 @@ int apply(const Context& context, const ApplyOptions& options) {
   std::vector<config::Document> documents;
   Errors errors = read_files(options.files, documents);
   if (!errors.empty()) return report_all(context, errors);
-  return options.check || options.diff ? look(context, options, documents)
-                                       : change(context, options, documents);
+  if (options.check || options.diff) return look(context, options, documents);
+  bool was_up = context.pins().exist();
+  std::vector<std::string> notes;
+  errors = change(context, options, documents, notes);
+  if (!errors.empty() && !was_up) take_down_unused(context.pins());
+  for (const std::string& one : notes) cli::note(one);
+  return report_all(context, errors);
 }
 
 }  // namespace ctnbpf::layout
