@@ -25,8 +25,8 @@ Result<Value> read_notify(const State& state, Slot slot) {
 bool is_flag(std::string_view value) { return value == "0" || value == "1"; }
 
 Error not_a_flag(std::string_view attribute, std::string_view value) {
-  return {EINVAL, fmt::format("{} cannot be '{}': use 0 or 1", attribute,
-                              printable(value.substr(0, 80)))};
+  return {EINVAL,
+          fmt::format("{} cannot be '{}': use 0 or 1", attribute, printable(value.substr(0, 80)))};
 }
 
 Result<Change> prepare_notify(Writer& writer, Slot slot, const std::string& text) {
@@ -84,13 +84,13 @@ Result<Change> prepare_agent(Writer& writer, Slot slot, const std::string& text)
 }
 
 constexpr std::array kCoreAttributes = {
-    Attribute{.name = "notify_on_release",
-              .help = "1: report when the container becomes empty",
-              .read = read_notify,
-              .prepare = prepare_notify,
-              .initial = "0",
-              .normal =
-                  [](const std::string& text) { return normal_flag("notify_on_release", text); }},
+    Attribute{
+        .name = "notify_on_release",
+        .help = "1: report when the container becomes empty",
+        .read = read_notify,
+        .prepare = prepare_notify,
+        .initial = "0",
+        .normal = [](const std::string& text) { return normal_flag("notify_on_release", text); }},
     Attribute{.name = "release_agent",
               .help = "program started with the path of a container that became empty (of a root)",
               .read = read_agent,

@@ -26,10 +26,11 @@ void add_apply(CLI::App& app, Context& context) {
   };
   auto options = std::make_shared<Options>();
   app.add_option("FILE", options->files, "layouts, read as one; -: standard input")->required();
-  app.add_flag("--check", options->check, "only say whether it can be done, as far as can be known");
+  app.add_flag("--check", options->check,
+               "only say whether it can be done, as far as can be known");
   app.add_flag("--diff", options->diff, "only print what would change");
   app.add_flag("--prune", options->prune,
-               "also remove empty containers that no FILE has, in hierarchies that one names");
+               "remove empty containers that no FILE has, in hierarchies one names");
   app.add_flag("--best-effort", options->best_effort, "also limits this kernel cannot enforce");
   app.footer(
       "All of it is done, or nothing. What no FILE speaks of stays as it is, and no task is moved\n"

@@ -48,10 +48,10 @@ Result<void> apply_settings(Writer& writer, const std::vector<Place>& places,
       used = true;
     }
     if (!used)
-      return Error{
-          EINVAL,
-          fmt::format("'{}' speaks of hierarchy '{}', and no {} names a container there",
-                      printable(setting), tree::hierarchy_name(writer, hierarchy.value_or(0)), named)};
+      return Error{EINVAL,
+                   fmt::format("'{}' speaks of hierarchy '{}', and no {} names a container there",
+                               printable(setting),
+                               tree::hierarchy_name(writer, hierarchy.value_or(0)), named)};
   }
   return set_attributes(writer, by_slot, best_effort);
 }

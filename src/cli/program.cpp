@@ -225,9 +225,8 @@ int run(int argc, char** argv) {
     CLI::App* sub = app.add_subcommand(command.name, command.help);
     sub->set_help_flag("-h,--help", "show this help");
     if (command.takes_command)
-      sub->formatter(std::make_shared<HelpFormatter>(command.after_dashes
-                                                         ? " -- COMMAND [ARG...]"
-                                                         : " [--] COMMAND [ARG...]"));
+      sub->formatter(std::make_shared<HelpFormatter>(
+          command.after_dashes ? " -- COMMAND [ARG...]" : " [--] COMMAND [ARG...]"));
     if (chosen != nullptr) command.setup(*sub, context);
   }
 

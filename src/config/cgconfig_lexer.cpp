@@ -54,8 +54,8 @@ Result<std::vector<Token>> cgconfig_tokens(std::string_view text, std::uint32_t&
     } else {
       failed_at = line;
       if (c == '#')
-        return Error{EINVAL,
-                     "a comment has a line of its own: libcgroup does not take one after a setting"};
+        return Error{
+            EINVAL, "a comment has a line of its own: libcgroup does not take one after a setting"};
       return Error{EINVAL, fmt::format("'{}' cannot stand here: put values with it in quotes",
                                        printable(text.substr(i, 1)))};
     }

@@ -29,8 +29,9 @@ constexpr std::array kFiles = {Words{"cpuset.cpus", "cpuset.cpus"},
 }  // namespace
 
 void Imported::drop(const std::string& file, std::uint32_t line, const std::string& what) {
-  auto after = std::upper_bound(dropped.begin(), dropped.end(), line,
-                                [](std::uint32_t its, const Dropped& one) { return its < one.line; });
+  auto after =
+      std::upper_bound(dropped.begin(), dropped.end(), line,
+                       [](std::uint32_t its, const Dropped& one) { return its < one.line; });
   dropped.insert(after, {line, fmt::format("{}:{}: dropped: {}", printable(file), line, what)});
 }
 

@@ -49,9 +49,7 @@ class Importer {
 
  private:
   const Token& next() const { return tokens_[at_]; }
-  bool is_sign(char c) const {
-    return next().kind == Token::Kind::kSign && next().text[0] == c;
-  }
+  bool is_sign(char c) const { return next().kind == Token::Kind::kSign && next().text[0] == c; }
   bool is_name() const {
     return next().kind == Token::Kind::kWord || next().kind == Token::Kind::kQuoted;
   }
@@ -93,8 +91,7 @@ class Importer {
       std::vector<Pair> pairs;
       if (read_pairs(pairs)) drop(line, word + ": it has no counterpart");
     } else if (word == "default") {
-      if (read_perms_in_braces())
-        drop(line, "default: owners and modes are not part of a layout");
+      if (read_perms_in_braces()) drop(line, "default: owners and modes are not part of a layout");
     } else {
       at_--;
       expected("mount, group, template, default, namespace or systemd");
@@ -175,8 +172,7 @@ class Importer {
     for (const Pair& mount : mounts_) {
       std::vector<std::string> ours = subsystems_for(mount.name);
       if (ours.empty()) {
-        drop(mount.line,
-             fmt::format("controller '{}' has no counterpart", printable(mount.name)));
+        drop(mount.line, fmt::format("controller '{}' has no counterpart", printable(mount.name)));
         continue;
       }
       auto [place, fresh] = by_place.emplace(mount.value, out_.layout.hierarchies.size());

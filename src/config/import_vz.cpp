@@ -21,7 +21,10 @@ constexpr std::uint64_t kMostTasks = 4'194'304; /* no machine has more: a higher
 std::optional<std::uint64_t> factor(std::string_view suffix) {
   if (suffix.empty()) return 1;
   constexpr std::array<std::pair<std::string_view, std::uint64_t>, 5> kFactors = {
-      {{"Kk", 1ULL << 10}, {"Mm", 1ULL << 20}, {"Gg", 1ULL << 30}, {"Tt", 1ULL << 40},
+      {{"Kk", 1ULL << 10},
+       {"Mm", 1ULL << 20},
+       {"Gg", 1ULL << 30},
+       {"Tt", 1ULL << 40},
        {"Pp", kPage}}};
   for (const auto& [letters, value] : kFactors)
     if (suffix.size() == 1 && letters.find(suffix[0]) != std::string_view::npos) return value;
@@ -82,8 +85,9 @@ class Importer {
     if (line.empty() || line[0] == '#') return;
     std::size_t equals = line.find('=');
     if (equals == std::string_view::npos) {
-      out_.complain(file_, line_, fmt::format("'{}' is not of the form NAME=\"VALUE\"",
-                                              printable(line.substr(0, 80))));
+      out_.complain(
+          file_, line_,
+          fmt::format("'{}' is not of the form NAME=\"VALUE\"", printable(line.substr(0, 80))));
       return;
     }
     std::string name(trimmed(line.substr(0, equals)));
@@ -135,8 +139,9 @@ class Importer {
     auto its = beans("NUMPROC", value);
     if (!its) return;
     if (its->barrier != its->limit)
-      out_.drop(file_, line_, fmt::format("the barrier of NUMPROC=\"{}\": the limit is what binds",
-                                          printable(value)));
+      out_.drop(
+          file_, line_,
+          fmt::format("the barrier of NUMPROC=\"{}\": the limit is what binds", printable(value)));
     set("numtasks.limit", limit_text(its->limit, kMostTasks + 1));
   }
 

@@ -12,8 +12,8 @@ namespace ctnbpf::config {
 namespace {
 
 Result<std::string> text_of(const State& state, Slot slot, const AttributeRef& attribute) {
-  auto read = attribute.attribute->own != nullptr ? attribute.attribute->own
-                                                  : attribute.attribute->read;
+  auto read =
+      attribute.attribute->own != nullptr ? attribute.attribute->own : attribute.attribute->read;
   CTN_ASSIGN(Value value, read(state, slot));
   return portable(to_string(value));
 }
@@ -63,8 +63,8 @@ Result<Hierarchy> read_hierarchy(const State& state, std::uint32_t root) {
       parent = above->second.second;
       path.push_back(tree::name_of(state, slot));
     }
-    CTN_ASSIGN(Container one, read_container(state, slot, parent,
-                                             is_root(slot) ? of_root : of_container));
+    CTN_ASSIGN(Container one,
+               read_container(state, slot, parent, is_root(slot) ? of_root : of_container));
     auto kept = out.containers.emplace(path, std::move(one)).first;
     seen.emplace(slot, std::pair(std::move(path), &kept->second));
   }

@@ -47,9 +47,9 @@ struct Hierarchy {
 /* The user of a process, the program it runs and the control group it is in, as far as they are given; the
  * first rule that fits a process says where it belongs. */
 struct Rule {
-  std::string user = {};    /* "alice", "@students", "1000-1999", "*" */
-  std::string program = {}; /* a path, or a name without '/' */
-  std::string cgroup = {};  /* that control group and all below */
+  std::string user = {};            /* "alice", "@students", "1000-1999", "*" */
+  std::string program = {};         /* a path, or a name without '/' */
+  std::string cgroup = {};          /* that control group and all below */
   std::vector<std::string> to = {}; /* one container a hierarchy, with %u %U %g %G %p %P, and %% */
   bool ignore = false;              /* it is left where it is */
   Where where = {};

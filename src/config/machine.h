@@ -24,7 +24,6 @@ class View {
 
 class Machine : public View {
  public:
-
   virtual Result<void> make_hierarchy(const std::string& name,
                                       const std::vector<std::string>& subsystems) = 0;
   virtual Result<void> make(const std::string& hierarchy, const Path& path) = 0;

@@ -29,7 +29,9 @@ class Planner {
   }
 
  private:
-  void complain(const Where& where, const Error& error) { plan_.errors.push_back(at(where, error)); }
+  void complain(const Where& where, const Error& error) {
+    plan_.errors.push_back(at(where, error));
+  }
 
   void check_room() {
     const Step* first = nullptr;
@@ -56,10 +58,11 @@ class Planner {
       return;
     }
     if (!wanted.subsystems && !now_.hierarchies.empty()) {
-      complain(wanted.where,
-               {ENOENT, fmt::format("no hierarchy '{0}': [\"{0}:/\"] with `subsystems = [...]` makes "
-                                    "it",
-                                    wanted.name)});
+      complain(
+          wanted.where,
+          {ENOENT, fmt::format("no hierarchy '{0}': [\"{0}:/\"] with `subsystems = [...]` makes "
+                               "it",
+                               wanted.name)});
       return;
     }
     Step step{.kind = Kind::kMakeHierarchy, .hierarchy = wanted.name, .where = wanted.where};
@@ -132,8 +135,7 @@ class Planner {
       if (!which(*attribute)) continue;
       std::string before = value_of(now, *attribute);
       if (setting.value == before && now != nullptr) continue;
-      if (!best_effort_ && setting.value != "max" &&
-          setting.value != attribute->attribute->initial)
+      if (!best_effort_ && setting.value != "max" && setting.value != attribute->attribute->initial)
         if (auto ok = machine_.check_promise(*attribute); !ok) complain(setting.where, ok.error());
       plan_.steps.push_back({.kind = Kind::kSet,
                              .hierarchy = hierarchy.name,
@@ -156,9 +158,8 @@ class Planner {
       if (path.empty() || wanted.containers.contains(path)) continue;
       bool keep = one->second.users != 0 || above_kept.contains(path);
       if (keep) above_kept.insert(Path(path.begin(), path.end() - 1));
-      plan_.steps.push_back({.kind = keep ? Kind::kKeep : Kind::kRemove,
-                             .hierarchy = wanted.name,
-                             .path = path});
+      plan_.steps.push_back(
+          {.kind = keep ? Kind::kKeep : Kind::kRemove, .hierarchy = wanted.name, .path = path});
     }
   }
 
@@ -203,8 +204,7 @@ class Executor {
         if (!set(step, step.value)) later.push_back(&step);
         break;
       case Kind::kRemove:
-      case Kind::kKeep:
-        break;
+      case Kind::kKeep: break;
     }
     return {};
   }
@@ -291,22 +291,17 @@ std::string describe(const Plan& plan) {
       case Kind::kMakeHierarchy:
         out += fmt::format("+ {} subsystems = {}\n", address, fmt::join(step.subsystems, ","));
         break;
-      case Kind::kMake:
-        out += fmt::format("+ {}\n", address);
-        break;
+      case Kind::kMake: out += fmt::format("+ {}\n", address); break;
       case Kind::kSet:
         if (step.of_new)
-          out += fmt::format("+ {} {} = {}\n", address, step.attribute->full_name,
-                             shown(step.value));
+          out +=
+              fmt::format("+ {} {} = {}\n", address, step.attribute->full_name, shown(step.value));
         else
           out += fmt::format("~ {} {} = {} (was {})\n", address, step.attribute->full_name,
                              shown(step.value), shown(step.before));
         break;
-      case Kind::kRemove:
-        out += fmt::format("- {}\n", address);
-        break;
-      case Kind::kKeep:
-        break;
+      case Kind::kRemove: out += fmt::format("- {}\n", address); break;
+      case Kind::kKeep: break;
     }
   }
   return out;

@@ -11,7 +11,7 @@ struct Step {
   std::string hierarchy;
   Path path = {};
   const AttributeRef* attribute = nullptr;
-  std::string value = {};  /* the new one; of a hierarchy its subsystems */
+  std::string value = {}; /* the new one; of a hierarchy its subsystems */
   std::string before = {};
   bool of_new = false; /* the container is made by this plan */
   std::vector<std::string> subsystems = {};

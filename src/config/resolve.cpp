@@ -69,10 +69,11 @@ class Resolver {
     for (const Hierarchy& hierarchy : out_.layout.hierarchies)
       for (const std::string& one : *hierarchy.subsystems)
         if (auto [other, fresh] = owners.emplace(one, &hierarchy); !fresh)
-          complain(hierarchy.where,
-                   fmt::format("subsystem '{}' is bound to hierarchy '{}' at {}: it can be bound to "
-                               "one only",
-                               one, other->second->name, other->second->where.to_string()));
+          complain(
+              hierarchy.where,
+              fmt::format("subsystem '{}' is bound to hierarchy '{}' at {}: it can be bound to "
+                          "one only",
+                          one, other->second->name, other->second->where.to_string()));
   }
 
   static bool binds(const Hierarchy& hierarchy, const std::string& subsystem) {
@@ -117,9 +118,10 @@ class Resolver {
     Hierarchy* hierarchy = hierarchy_of(name);
     if (hierarchy == nullptr) {
       if (check_hierarchy_name(name) || !table.subsystems)
-        complain(table.where,
-                 fmt::format("no hierarchy '{0}':{1} [\"{0}:/\"] with `subsystems = [...]` makes it",
-                             printable(name), did_you_mean(name, hierarchy_names())));
+        complain(
+            table.where,
+            fmt::format("no hierarchy '{0}':{1} [\"{0}:/\"] with `subsystems = [...]` makes it",
+                        printable(name), did_you_mean(name, hierarchy_names())));
       return;
     }
     if (table.address.path.size() > CTN_MAX_DEPTH) {

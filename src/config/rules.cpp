@@ -20,8 +20,8 @@ Error bad(const std::string& key, const std::string& value, const std::string& c
 std::optional<std::uint32_t> number(std::string_view text) {
   std::uint32_t out = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
-  bool good = error == std::errc() && end == text.data() + text.size() && !text.empty() &&
-              out != ~0U;
+  bool good =
+      error == std::errc() && end == text.data() + text.size() && !text.empty() && out != ~0U;
   return good ? std::optional(out) : std::nullopt;
 }
 
@@ -108,10 +108,11 @@ Result<void> normalise(Rule& rule) {
   CTN_TRY(normalise_cgroup(rule.cgroup));
   CTN_TRY(normalise_to(rule.to));
   if (rule.ignore && !rule.to.empty())
-    return Error{EINVAL,
-                 "`ignore = true` leaves processes where they are, and `to` does not: take one out"};
+    return Error{
+        EINVAL, "`ignore = true` leaves processes where they are, and `to` does not: take one out"};
   if (!rule.ignore && rule.to.empty())
-    return Error{EINVAL, "the rule leads nowhere: give it `to = [ADDRESS, ...]` or `ignore = true`"};
+    return Error{EINVAL,
+                 "the rule leads nowhere: give it `to = [ADDRESS, ...]` or `ignore = true`"};
   return {};
 }
 

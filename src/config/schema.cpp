@@ -59,8 +59,8 @@ bool is_inherited(const AttributeRef& attribute) {
 
 bool is_number(const AttributeRef& attribute) {
   std::string_view initial = attribute.attribute->initial;
-  return initial == "max" || (!initial.empty() && initial.find_first_not_of("0123456789") ==
-                                                      std::string_view::npos);
+  return initial == "max" ||
+         (!initial.empty() && initial.find_first_not_of("0123456789") == std::string_view::npos);
 }
 
 std::string value_of(const Container* container, const AttributeRef& attribute) {

@@ -56,26 +56,24 @@ class Reader {
   void complain(const Where& where, const std::string& what) {
     complain(where, Error{EINVAL, what});
   }
-  void complain(const Where& where, const Error& error) {
-    out_.errors.push_back(at(where, error));
-  }
+  void complain(const Where& where, const Error& error) { out_.errors.push_back(at(where, error)); }
 
   void wrong_type(const toml::key& key, const std::string& name, const toml::node& node,
                   const char* cure) {
-    std::string type = fmt::format("{}", toml::impl::node_type_friendly_names[static_cast<int>(
-                                             node.type())]);
+    std::string type =
+        fmt::format("{}", toml::impl::node_type_friendly_names[static_cast<int>(node.type())]);
     complain(where(key), fmt::format("{} cannot be of type {}: {}", printable(name), type, cure));
   }
 
   void read_table(const toml::key& key, const toml::table& table) {
     auto address = parse_address(key.str());
     if (!address) {
-      complain(where(key),
-               Error{EINVAL, fmt::format("unknown table '{}': a table is a container and has its "
-                                         "address, as [\"default:/build\"] ([\"default:/\"] is the "
-                                         "hierarchy); {}",
-                                         printable(key.str().substr(0, 80)),
-                                         address.error().what)});
+      complain(
+          where(key),
+          Error{EINVAL, fmt::format("unknown table '{}': a table is a container and has its "
+                                    "address, as [\"default:/build\"] ([\"default:/\"] is the "
+                                    "hierarchy); {}",
+                                    printable(key.str().substr(0, 80)), address.error().what)});
       return;
     }
     Table out{std::move(*address), {}, {}, {}, where(key)};
@@ -96,8 +94,9 @@ class Reader {
       return;
     }
     if (!out.address.path.empty()) {
-      complain(where(key), fmt::format("subsystems belong to the hierarchy: they stand in [\"{}:/\"]",
-                                       printable(out.address.hierarchy)));
+      complain(where(key),
+               fmt::format("subsystems belong to the hierarchy: they stand in [\"{}:/\"]",
+                           printable(out.address.hierarchy)));
       return;
     }
     out.subsystems = texts(key, "subsystems", *array);

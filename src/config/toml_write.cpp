@@ -39,8 +39,8 @@ std::string list_of(const std::vector<std::string>& texts) {
 }
 
 bool all_digits(const std::string& text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(),
-                                      [](char c) { return c >= '0' && c <= '9'; });
+  return !text.empty() &&
+         std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
 void write_container(const Hierarchy& hierarchy, const Path& path, const Container& container,
@@ -52,9 +52,9 @@ void write_container(const Hierarchy& hierarchy, const Path& path, const Contain
     auto found = container.settings.find(attribute.full_name);
     if (found == container.settings.end()) continue;
     const std::string& value = found->second.value;
-    out += fmt::format("{} = {}\n", attribute.full_name,
-                       is_number(attribute) && all_digits(value) ? value
-                                                                  : quoted(written(from_printable(value))));
+    out += fmt::format(
+        "{} = {}\n", attribute.full_name,
+        is_number(attribute) && all_digits(value) ? value : quoted(written(from_printable(value))));
   }
 }
 

@@ -18,9 +18,7 @@ using config::Plan;
 using config::Step;
 using Errors = std::vector<Error>;
 
-std::string shown_name(const std::string& file) {
-  return file == "-" ? "standard input" : file;
-}
+std::string shown_name(const std::string& file) { return file == "-" ? "standard input" : file; }
 
 /* The files, as far as they can be read without a machine. */
 Errors read_files(const std::vector<std::string>& files, std::vector<config::Document>& documents) {

@@ -12,7 +12,8 @@ using cli::Context;
 int import(const Context& context, const ImportOptions& options) {
   auto text = read_file(options.file);
   if (!text) return cli::fail(context, text.error());
-  std::string name = options.file == "-" && options.format != "vz" ? "standard input" : options.file;
+  std::string name =
+      options.file == "-" && options.format != "vz" ? "standard input" : options.file;
   config::Imported imported;
   if (options.format == "cgconfig")
     imported = config::import_cgconfig(*text, name);

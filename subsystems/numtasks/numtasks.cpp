@@ -150,7 +150,8 @@ constexpr std::array kAttributes = {
               read<&numtasks_state::events>},
     Attribute{
         .name = "shares",
-        .help = "min_shares=N,max_shares=N,child_shares_divisor=N; or dontcare for N of the first two",
+        .help =
+            "min_shares=N,max_shares=N,child_shares_divisor=N; or dontcare for N of the first two",
         .read = numtasks::read_shares,
         .prepare = numtasks::prepare_shares,
         .needs = CTN_LEVEL_FALLBACK,

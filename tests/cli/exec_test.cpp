@@ -10,8 +10,8 @@ TEST_F(Exec, IsTheCommandAndInsideBeforeItBegins) {
   create("default:/web");
   out({"hierarchy", "create", "groups"});
   out({"create", "groups:/g"});
-  Piped command({ctnbpf_path(), "exec", "numtasks:/web", "groups:/g", "--best-effort", "-s", "numtasks.limit=9", "--",
-                 "sh", "-c", "echo $$; read line; exit 7"});
+  Piped command({ctnbpf_path(), "exec", "numtasks:/web", "groups:/g", "--best-effort", "-s",
+                 "numtasks.limit=9", "--", "sh", "-c", "echo $$; read line; exit 7"});
   EXPECT_EQ(command.line(), std::to_string(command.pid()));
   EXPECT_EQ(out({"ps", "default:/web"}), std::to_string(command.pid()) + "\n");
   EXPECT_EQ(out({"ps", "groups:/g"}), std::to_string(command.pid()) + "\n");
@@ -20,9 +20,10 @@ TEST_F(Exec, IsTheCommandAndInsideBeforeItBegins) {
   EXPECT_EQ(command.wait(), 7);
 }
 
-TEST_F(Exec, OnlyTheStandardDescriptorsAndWhatItWasGivenAreOpen) {
+TEST_F(Exec, LeavesNoDescriptorsToTheCommand) {
   create("default:/web");
-  EXPECT_EQ(out({"exec", "default:/web", "--", "sh", "-c", "cd /proc/$$/fd && echo *"}), "0 1 2\n");
+  const std::vector<std::string> list = {"sh", "-c", "cd /proc/$$/fd && echo *"};
+  EXPECT_EQ(out({"exec", "default:/web", "--", list[0], list[1], list[2]}), run(list).out);
 }
 
 TEST_F(Exec, WordsAfterTheDashesAreTheCommands) {
@@ -34,7 +35,8 @@ TEST_F(Exec, WordsAfterTheDashesAreTheCommands) {
 TEST_F(Exec, CommandsThatCannotBeRun) {
   create("default:/web");
   auto exec = [](const std::string& command) {
-    return std::vector<std::string>{"exec", "--best-effort", "default:/web", "-s", "numtasks.limit=9", "--", command};
+    return std::vector<std::string>{
+        "exec", "--best-effort", "default:/web", "-s", "numtasks.limit=9", "--", command};
   };
   fails(exec("/no/such"), 127, {"'/no/such': No such file"});
   fails(exec("nosuchcommand"), 127, {"'nosuchcommand': No such file"});
@@ -52,7 +54,8 @@ TEST_F(Exec, BadInput) {
   fails({"exec", "--", "true"}, 2, {"ADDR"});
   fails({"exec", "default:/nosuch", "--", "true"}, 125, {"no container default:/nosuch"});
   fails({"exec", "default:/web", "numtasks:/other", "--", "true"}, 125, {"are in one hierarchy"});
-  fails({"exec", "default:/web", "-s", "numtasks.limit=x", "--", "true"}, 125, {"numtasks.limit cannot be 'x'"});
+  fails({"exec", "default:/web", "-s", "numtasks.limit=x", "--", "true"}, 125,
+        {"numtasks.limit cannot be 'x'"});
   out({"hierarchy", "create", "groups"});
   out({"create", "groups:/g"});
   fails({"exec", "groups:/g", "-s", "numtasks.limit=5", "--", "true"}, 125,

@@ -56,7 +56,8 @@ TEST_F(CrashLayout, ExecAtEveryStep) {
   run_all({{"create", "default:/t"}});
   at_every_step("exec", Kills::kFew, [&](std::uint64_t step) {
     Stopped stopped = run_until_step(step, [] {
-      return run_command({"exec", "--best-effort", "default:/t", "-s", "numtasks.limit=5", "--", "/bin/true"});
+      return run_command(
+          {"exec", "--best-effort", "default:/t", "-s", "numtasks.limit=5", "--", "/bin/true"});
     });
     SCOPED_TRACE(fmt::format("exec, killed at step {}: {}", step, stopped.last));
     expect_enforced();

@@ -149,7 +149,8 @@ Result<void> MemoryMachine::unmake(const std::string& hierarchy, const Path& pat
 Result<void> MemoryMachine::remove(const std::string& hierarchy, const Path& path) {
   Container* container = find(hierarchy, path);
   if (container == nullptr) return Error{ENOENT, "is not there"};
-  if (container->users != 0) return Error{EBUSY, config::address_of(hierarchy, path) + " is in use"};
+  if (container->users != 0)
+    return Error{EBUSY, config::address_of(hierarchy, path) + " is in use"};
   return unmake(hierarchy, path);
 }
 
@@ -183,8 +184,7 @@ Result<void> MemoryMachine::check_shares(const Hierarchy& in, const Path& path,
   for (const auto& [other, container] : in.containers) {
     ctn_shares its = shares_of(value(container, "numtasks.shares"));
     if (is_child(other, path)) children += min_of(its);
-    if (!path.empty() && other != path && is_child(other, parent_of(path)))
-      siblings += min_of(its);
+    if (!path.empty() && other != path && is_child(other, parent_of(path))) siblings += min_of(its);
     if (is_child(other, path) && its.max != CTN_DONT_CARE && its.max > wanted.divisor)
       return Error{EINVAL, "a child has more max_shares"};
   }
@@ -196,7 +196,8 @@ Result<void> MemoryMachine::check_shares(const Hierarchy& in, const Path& path,
   ctn_shares parent = shares_of(value(in.containers.at(parent_of(path)), "numtasks.shares"));
   if (wanted.min != CTN_DONT_CARE && wanted.min > wanted.max) return Error{EINVAL, "min > max"};
   if (wanted.max != CTN_DONT_CARE && wanted.max > parent.divisor) return Error{EINVAL, "max"};
-  if (siblings + min_of(wanted) > parent.divisor) return Error{EINVAL, "the siblings have the rest"};
+  if (siblings + min_of(wanted) > parent.divisor)
+    return Error{EINVAL, "the siblings have the rest"};
   return {};
 }
 

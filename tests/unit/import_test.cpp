@@ -86,17 +86,21 @@ std::string dropped_rules(const std::string& text) {
 TEST(CgRules, AHashEndsALineAnywhere) {
   EXPECT_EQ(rules("alice pids a # b\n#alice pids b\n  # c\n"), "alice -> numtasks:/a\n");
   EXPECT_EQ(rules("alice pids a#b\n"), "alice -> numtasks:/a\n");
-  EXPECT_EQ(rules("\"alice:#x\" pids a\n"), "r:1: a quote is not closed: a `#` ends the line even inside quotes\n");
+  EXPECT_EQ(rules("\"alice:#x\" pids a\n"),
+            "r:1: a quote is not closed: a `#` ends the line even inside quotes\n");
 }
 
 TEST(CgRules, BlanksAndEnds) {
-  EXPECT_EQ(rules(" \t alice \t pids\t\ta  \r\n\n \t\nbob pids b"), "alice -> numtasks:/a\nbob -> numtasks:/b\n");
+  EXPECT_EQ(rules(" \t alice \t pids\t\ta  \r\n\n \t\nbob pids b"),
+            "alice -> numtasks:/a\nbob -> numtasks:/b\n");
 }
 
 TEST(CgRules, Quotes) {
   EXPECT_EQ(rules("\"*:/opt/two words\" pids a\n"), "*|/opt/two words -> numtasks:/a\n");
-  EXPECT_EQ(rules("*:\"/opt/two words\" pids \"a b\"/c\n"), "*|/opt/two words -> numtasks:/a b/c\n");
-  EXPECT_EQ(rules("alice pids \"a b\n"), "r:1: a quote is not closed: a `#` ends the line even inside quotes\n");
+  EXPECT_EQ(rules("*:\"/opt/two words\" pids \"a b\"/c\n"),
+            "*|/opt/two words -> numtasks:/a b/c\n");
+  EXPECT_EQ(rules("alice pids \"a b\n"),
+            "r:1: a quote is not closed: a `#` ends the line even inside quotes\n");
 }
 
 TEST(CgRules, TheFirstColonBeginsTheProcess) {
@@ -107,9 +111,11 @@ TEST(CgRules, TheFirstColonBeginsTheProcess) {
 }
 
 TEST(CgRules, Controllers) {
-  EXPECT_EQ(rules("alice cpuset,pids,cpuacct a\n"), "alice -> cpuset:/a memset:/a numtasks:/a cpuacct:/a\n");
+  EXPECT_EQ(rules("alice cpuset,pids,cpuacct a\n"),
+            "alice -> cpuset:/a memset:/a numtasks:/a cpuacct:/a\n");
   EXPECT_EQ(rules("alice * a\n"), "alice -> *:/a\n");
-  EXPECT_EQ(dropped_rules("alice cpuset,name=systemd a\n"), "r:1: dropped: controller 'name=systemd' has no counterpart\n");
+  EXPECT_EQ(dropped_rules("alice cpuset,name=systemd a\n"),
+            "r:1: dropped: controller 'name=systemd' has no counterpart\n");
 }
 
 /* As it is the first that fits, those after it do not count for its processes. */
@@ -132,11 +138,13 @@ TEST(CgRules, ContinuationLines) {
             "alice -> numtasks:/a cpuacct:/b cpuset:/c memset:/c\nbob -> numtasks:/d\n");
   EXPECT_EQ(rules("alice pids a\n% pids b\n"), "alice -> numtasks:/b\n");
   EXPECT_EQ(rules("alice pids a\n%:x cpuacct b\n"), "alice -> numtasks:/a cpuacct:/b\n");
-  EXPECT_EQ(rules("# none above\n% pids a\n"), "r:2: `%` stands for the user of the line above, and there is none\n");
+  EXPECT_EQ(rules("# none above\n% pids a\n"),
+            "r:2: `%` stands for the user of the line above, and there is none\n");
 }
 
 TEST(CgRules, UnknownUsersAreSkippedWithTheirContinuationLines) {
-  const std::string text = "mallory pids a\n% cpuset b\n@thieves pids c\n% cpuset d\nalice pids e\n";
+  const std::string text =
+      "mallory pids a\n% cpuset b\n@thieves pids c\n% cpuset d\nalice pids e\n";
   EXPECT_EQ(rules(text), "alice -> numtasks:/e\n");
   EXPECT_EQ(dropped_rules(text),
             "r:1: dropped: user 'mallory' is unknown here, and libcgroup skips such a line\n"
@@ -146,13 +154,15 @@ TEST(CgRules, UnknownUsersAreSkippedWithTheirContinuationLines) {
 }
 
 TEST(CgRules, Options) {
-  EXPECT_EQ(rules("alice pids a ignore\nbob pids a ignore_rt\n"), "alice -> ignore\nbob -> numtasks:/a\n");
+  EXPECT_EQ(rules("alice pids a ignore\nbob pids a ignore_rt\n"),
+            "alice -> ignore\nbob -> numtasks:/a\n");
   EXPECT_EQ(rules("alice pids a ignore,ignore_rt\n"), "alice -> ignore\n");
   EXPECT_EQ(dropped_rules("bob pids a ignore_rt\n"), "r:1: dropped: option 'ignore_rt'\n");
 }
 
 TEST(CgRules, TooFewWords) {
-  EXPECT_NE(rules("alice pids\n").find("r:1: a rule is `USER[:PROCESS] CONTROLLERS DESTINATION"), std::string::npos);
+  EXPECT_NE(rules("alice pids\n").find("r:1: a rule is `USER[:PROCESS] CONTROLLERS DESTINATION"),
+            std::string::npos);
 }
 
 TEST(CgRules, LongLinesAreReadWhole) {
@@ -169,48 +179,61 @@ std::string config(const std::string& text) {
 }
 
 TEST(CgConfig, CommentsHaveALineOfTheirOwn) {
-  EXPECT_EQ(config("# a\n  # b\n* c\ngroup x {\n # d { \n pids { }\n}\n"), "[\"default:/\"]\n\n[\"default:/x\"]\n");
+  EXPECT_EQ(config("# a\n  # b\n* c\ngroup x {\n # d { \n pids { }\n}\n"),
+            "[\"default:/\"]\n\n[\"default:/x\"]\n");
   EXPECT_EQ(config("group x {\n pids { pids.max = 5; # five\n } }\n"),
             "c:2: a comment has a line of its own: libcgroup does not take one after a setting");
 }
 
 TEST(CgConfig, WordsAndQuotes) {
-  EXPECT_EQ(config("group a_1-b/c.d,e%f@g { \"pids\" { pids.max = \"5\"; } }"),
-            "[\"default:/\"]\n\n[\"default:/a_1-b\"]\n\n[\"default:/a_1-b/c.d,e%f@g\"]\nnumtasks.limit = 5\n");
-  EXPECT_EQ(config("group \"two words\" { pids { } }"), "[\"default:/\"]\n\n[\"default:/two words\"]\n");
-  EXPECT_EQ(config("group a { pids { release:x = 1; } }"), "c:1: ':' cannot stand here: put values with it in quotes");
+  EXPECT_EQ(
+      config("group a_1-b/c.d,e%f@g { \"pids\" { pids.max = \"5\"; } }"),
+      "[\"default:/\"]\n\n[\"default:/a_1-b\"]\n\n[\"default:/a_1-b/c.d,e%f@g\"]\nnumtasks.limit = 5\n");
+  EXPECT_EQ(config("group \"two words\" { pids { } }"),
+            "[\"default:/\"]\n\n[\"default:/two words\"]\n");
+  EXPECT_EQ(config("group a { pids { release:x = 1; } }"),
+            "c:1: ':' cannot stand here: put values with it in quotes");
   EXPECT_EQ(config("group \"a\n"), "c:1: a quote is not closed");
   /* There are no escapes: the backslash is one, and the quote ends. */
   EXPECT_EQ(config("group \"a\\\" { pids { } }"), "[\"default:/\"]\n\n['default:/a\\']\n");
 }
 
 TEST(CgConfig, Groups) {
-  EXPECT_EQ(config("group . { pids { notify_on_release = 1; } }"), "[\"default:/\"]\nnotify_on_release = 1\n");
+  EXPECT_EQ(config("group . { pids { notify_on_release = 1; } }"),
+            "[\"default:/\"]\nnotify_on_release = 1\n");
   EXPECT_EQ(config("group default { pids { } }"), "[\"default:/\"]\n\n[\"default:/default\"]\n");
   EXPECT_EQ(config("group x { }"), "");
-  EXPECT_EQ(config("group x { pids { pids.max = 1; } }\ngroup x { pids { pids.max = 2; } cpuset { cpuset.cpus = 0; } }"),
-            "[\"default:/\"]\n\n[\"default:/x\"]\ncpuset.cpus = \"0\"\nnumtasks.limit = 2\n");
+  EXPECT_EQ(
+      config(
+          "group x { pids { pids.max = 1; } }\ngroup x { pids { pids.max = 2; } cpuset { cpuset.cpus = 0; } }"),
+      "[\"default:/\"]\n\n[\"default:/x\"]\ncpuset.cpus = \"0\"\nnumtasks.limit = 2\n");
   EXPECT_NE(config("group a/../b { pids { } }").find("c:1: "), std::string::npos);
 }
 
 TEST(CgConfig, SyntaxErrors) {
   EXPECT_EQ(config("group x {\n pids { pids.max = 5 }\n}"), "c:2: '}' is where `;` should be");
   EXPECT_EQ(config("group x {\n pids {"), "c:2: the file ends where a name or `}` should be");
-  EXPECT_EQ(config("grup x { }"), "c:1: 'grup' is where mount, group, template, default, namespace or systemd should be");
-  EXPECT_EQ(config("group x { perm { other { } } }"), "c:1: 'other' is where task, admin or `}` should be");
+  EXPECT_EQ(config("grup x { }"),
+            "c:1: 'grup' is where mount, group, template, default, namespace or systemd should be");
+  EXPECT_EQ(config("group x { perm { other { } } }"),
+            "c:1: 'other' is where task, admin or `}` should be");
   EXPECT_EQ(config("group { }"), "c:1: '{' is where the group's name should be");
   EXPECT_EQ(config("mount { pids /x; }"), "c:1: '/x' is where `=` should be");
 }
 
 /* Passed on as it is, and it is not one of ours. */
 TEST(CgConfig, ValuesThatCannotBe) {
-  EXPECT_NE(config("group x {\npids { pids.max = 50G; } }").find("c:2: numtasks.limit cannot be '50G'"), std::string::npos);
+  EXPECT_NE(
+      config("group x {\npids { pids.max = 50G; } }").find("c:2: numtasks.limit cannot be '50G'"),
+      std::string::npos);
 }
 
 TEST(CgConfig, MountsAtOnePlaceAreOneHierarchy) {
-  EXPECT_EQ(config("mount { cpuset = /a; pids = /b; cpuacct = /a; }\ngroup x { cpuset { } pids { } cpuacct { } }"),
-            "[\"cpuset:/\"]\nsubsystems = [\"cpuset\", \"memset\", \"cpuacct\"]\n\n[\"cpuset:/x\"]\n\n"
-            "[\"numtasks:/\"]\nsubsystems = [\"numtasks\"]\n\n[\"numtasks:/x\"]\n");
+  EXPECT_EQ(
+      config(
+          "mount { cpuset = /a; pids = /b; cpuacct = /a; }\ngroup x { cpuset { } pids { } cpuacct { } }"),
+      "[\"cpuset:/\"]\nsubsystems = [\"cpuset\", \"memset\", \"cpuacct\"]\n\n[\"cpuset:/x\"]\n\n"
+      "[\"numtasks:/\"]\nsubsystems = [\"numtasks\"]\n\n[\"numtasks:/x\"]\n");
 }
 
 /* --- OpenVZ --- */
@@ -228,15 +251,19 @@ TEST(Vz, Amounts) {
   EXPECT_EQ(vz("NUMPROC='2k:2K'"), head + "numtasks.limit = 2048\n");
   EXPECT_EQ(vz("NUMPROC=\"unlimited\"\n"), head + "numtasks.limit = \"max\"\n");
   EXPECT_EQ(vz("NUMPROC=\"2147483647:2147483647\"\n"), head + "numtasks.limit = \"max\"\n");
-  EXPECT_EQ(vz("NUMFILE=\"1M:9223372036854775807\"\n"), head + "numfiles.barrier = 1048576\nnumfiles.limit = \"max\"\n");
+  EXPECT_EQ(vz("NUMFILE=\"1M:9223372036854775807\"\n"),
+            head + "numfiles.barrier = 1048576\nnumfiles.limit = \"max\"\n");
   EXPECT_EQ(vz("NUMFILE=\"1P:2P\"\n"), head + "numfiles.barrier = 4096\nnumfiles.limit = 8192\n");
-  EXPECT_EQ(vz("NUMFILE=\"9G:99999999999999999999\"\n"), head + "numfiles.barrier = 9663676416\nnumfiles.limit = \"max\"\n");
+  EXPECT_EQ(vz("NUMFILE=\"9G:99999999999999999999\"\n"),
+            head + "numfiles.barrier = 9663676416\nnumfiles.limit = \"max\"\n");
   EXPECT_EQ(vz(" # a\n\n  NUMPROC = \"5\" # b\r\n"), head + "numtasks.limit = 5\n");
 }
 
 TEST(Vz, WhatIsWrong) {
-  EXPECT_TRUE(vz("NUMPROC=\"5:4\"\n").starts_with("/etc/vz/conf/7.conf:1: NUMPROC cannot be '5:4'"));
-  EXPECT_TRUE(vz("\nNUMFILE=\"5X\"\n").starts_with("/etc/vz/conf/7.conf:2: NUMFILE cannot be '5X'"));
+  EXPECT_TRUE(
+      vz("NUMPROC=\"5:4\"\n").starts_with("/etc/vz/conf/7.conf:1: NUMPROC cannot be '5:4'"));
+  EXPECT_TRUE(
+      vz("\nNUMFILE=\"5X\"\n").starts_with("/etc/vz/conf/7.conf:2: NUMFILE cannot be '5X'"));
   EXPECT_TRUE(vz("NUMPROC=\"\"\n").starts_with("/etc/vz/conf/7.conf:1: NUMPROC cannot be ''"));
   EXPECT_TRUE(vz("NUMPROC=\"5\n").starts_with("/etc/vz/conf/7.conf:1: the quote of NUMPROC"));
   EXPECT_TRUE(vz("NUMPROC\n").starts_with("/etc/vz/conf/7.conf:1: 'NUMPROC' is not of the form"));

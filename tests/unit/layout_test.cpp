@@ -15,7 +15,8 @@ struct Read {
   std::string errors; /* a line each */
 };
 
-Read read(const std::vector<std::pair<std::string, std::string>>& files, const Layout& machine = {}) {
+Read read(const std::vector<std::pair<std::string, std::string>>& files,
+          const Layout& machine = {}) {
   std::vector<Document> documents;
   Read out;
   for (const auto& [name, text] : files) {
@@ -37,7 +38,8 @@ std::string normal(const std::string& text) {
   return to_toml(result.layout);
 }
 
-constexpr const char* kHead = "[\"limits:/\"]\nsubsystems = [\"cpuset\", \"numtasks\", \"numfiles\"]\n";
+constexpr const char* kHead =
+    "[\"limits:/\"]\nsubsystems = [\"cpuset\", \"numtasks\", \"numfiles\"]\n";
 
 /* `text` below kHead, which has two lines, is refused with a message that begins so and has all of `says`. */
 void refused(const std::string& text, const std::string& begin,
@@ -82,38 +84,43 @@ TEST(Layout, NormalForm) {
 }
 
 TEST(Layout, AShorthandIsWhatItSets) {
-  EXPECT_EQ(normal(std::string(kHead) + "[\"limits:/a\"]\nnumfiles.ceiling = 40\n"),
-            "[\"limits:/\"]\nsubsystems = [\"cpuset\", \"numtasks\", \"numfiles\"]\n\n[\"limits:/a\"]\n"
-            "numfiles.barrier = 40\nnumfiles.limit = 40\n");
+  EXPECT_EQ(
+      normal(std::string(kHead) + "[\"limits:/a\"]\nnumfiles.ceiling = 40\n"),
+      "[\"limits:/\"]\nsubsystems = [\"cpuset\", \"numtasks\", \"numfiles\"]\n\n[\"limits:/a\"]\n"
+      "numfiles.barrier = 40\nnumfiles.limit = 40\n");
 }
 
 TEST(Layout, NamesAreKeptWhateverTheyAre) {
-  for (const std::string name : {"a b", "a\\x2db", "a\"b", "it's", "it's \\ \"", "\xc3\xa4", "#", "%u",
-                                 "\xff\xfe", "a=b", "\xe2\x80\xae"}) {
+  for (const std::string name : {"a b", "a\\x2db", "a\"b", "it's", "it's \\ \"", "\xc3\xa4", "#",
+                                 "%u", "\xff\xfe", "a=b", "\xe2\x80\xae"}) {
     Layout layout;
     layout.hierarchies.push_back({"default", std::vector<std::string>{}, {}, {}});
     container_at(layout.hierarchies[0], {name, "below"}, {});
     Read again = read(to_toml(layout));
     EXPECT_EQ(again.errors, "") << to_toml(layout);
     ASSERT_EQ(again.layout.hierarchies.size(), 1u);
-    EXPECT_TRUE(again.layout.hierarchies[0].containers.contains({name, "below"})) << to_toml(layout);
+    EXPECT_TRUE(again.layout.hierarchies[0].containers.contains({name, "below"}))
+        << to_toml(layout);
   }
 }
 
 TEST(Layout, NotToml) {
-  EXPECT_TRUE(read("[\"a:/\"\n").errors.starts_with("a.toml:1:7: this is not TOML: ")) << read("[\"a:/\"\n").errors;
+  EXPECT_TRUE(read("[\"a:/\"\n").errors.starts_with("a.toml:1:7: this is not TOML: "))
+      << read("[\"a:/\"\n").errors;
   EXPECT_TRUE(read("x = \xff\n").errors.starts_with("a.toml:1:")) << read("x = \xff\n").errors;
   std::string twice = read("[\"a:/\"]\nsubsystems = []\n[\"a:/\"]\n").errors;
   EXPECT_TRUE(twice.starts_with("a.toml:3:")) << twice;
 }
 
 TEST(Layout, UnknownKeys) {
-  refused("[\"limits:/a\"]\nnumtasks.limt = 5\n", "a.toml:4:1", {"'numtasks.limt'", "did you mean `numtasks.limit`?"});
+  refused("[\"limits:/a\"]\nnumtasks.limt = 5\n", "a.toml:4:1",
+          {"'numtasks.limt'", "did you mean `numtasks.limit`?"});
   refused("subsytems = 1\n", "a.toml:3:1: ", {"did you mean `subsystems`?"});
   refused("owner = 'alice'\n", "a.toml:3:1: ", {"unknown key 'owner'"});
   refused("[\"limits:/a\"]\ncpuacct.usage = 5\n", "a.toml:4:", {"'cpuacct.usage' is read-only"});
   refused("[\"limits:/a\"]\ntasks = 5\n", "a.toml:4:1: ", {"'tasks' is read-only"});
-  refused("[\"limits:/a\"]\nmemset.mems = '0'\n", "a.toml:4:", {"'memset' is not bound to hierarchy 'limits'"});
+  refused("[\"limits:/a\"]\nmemset.mems = '0'\n",
+          "a.toml:4:", {"'memset' is not bound to hierarchy 'limits'"});
   refused("[\"limits:/a\"]\nnumtasks = {}\n", "a.toml:4:1: ", {"'numtasks'", "SUBSYSTEM.NAME"});
   refused("[limits]\n", "a.toml:3:2: ", {"unknown table 'limits'", "[\"default:/build\"]"});
   refused("[\"nosuch:/a\"]\n", "a.toml:3:2: ", {"no hierarchy 'nosuch'", "subsystems = [...]"});
@@ -122,9 +129,11 @@ TEST(Layout, UnknownKeys) {
 }
 
 TEST(Layout, BadValues) {
-  refused("[\"limits:/a\"]\nnumtasks.limit = -5\n", "a.toml:4:", {"numtasks.limit cannot be '-5'", "0 to 4194304"});
+  refused("[\"limits:/a\"]\nnumtasks.limit = -5\n",
+          "a.toml:4:", {"numtasks.limit cannot be '-5'", "0 to 4194304"});
   refused("[\"limits:/a\"]\nnumtasks.limit = 4194305\n", "a.toml:4:", {"4194304"});
-  refused("[\"limits:/a\"]\nnumtasks.limit = true\n", "a.toml:4:", {"boolean", "a number or a text"});
+  refused("[\"limits:/a\"]\nnumtasks.limit = true\n",
+          "a.toml:4:", {"boolean", "a number or a text"});
   refused("[\"limits:/a\"]\nnumtasks.limit = 1.5\n", "a.toml:4:", {"float"});
   refused("[\"limits:/a\"]\nnumtasks.limit = [1]\n", "a.toml:4:", {"array"});
   refused("[\"limits:/a\"]\nnotify_on_release = 2\n", "a.toml:4:1: ", {"use 0 or 1"});
@@ -145,25 +154,39 @@ TEST(Layout, SomeBelongToRootsAndSomeDoNot) {
 }
 
 TEST(Layout, Subsystems) {
-  EXPECT_NE(read("[\"a:/\"]\nsubsystems = ['numtask']\n").errors.find("a.toml:2:1: unknown subsystem 'numtask': did you mean `numtasks`?"), std::string::npos);
-  EXPECT_NE(read("[\"a:/\"]\nsubsystems = 'numtasks'\n").errors.find("a.toml:2:1: subsystems cannot be of type string"), std::string::npos);
-  EXPECT_NE(read("[\"a:/\"]\nsubsystems = [5]\n").errors.find("of type integer"), std::string::npos);
-  std::string both = read("[\"a:/\"]\nsubsystems = ['numtasks']\n[\"b:/\"]\nsubsystems = ['numtasks']\n").errors;
-  EXPECT_NE(both.find("a.toml:4:1: subsystem 'numtasks' is bound to hierarchy 'a' at a.toml:2:1"), std::string::npos) << both;
-  EXPECT_NE(read("[\"-a:/\"]\nsubsystems = []\n").errors.find("a.toml:1:2: hierarchy name '-a'"), std::string::npos);
+  EXPECT_NE(read("[\"a:/\"]\nsubsystems = ['numtask']\n")
+                .errors.find("a.toml:2:1: unknown subsystem 'numtask': did you mean `numtasks`?"),
+            std::string::npos);
+  EXPECT_NE(read("[\"a:/\"]\nsubsystems = 'numtasks'\n")
+                .errors.find("a.toml:2:1: subsystems cannot be of type string"),
+            std::string::npos);
+  EXPECT_NE(read("[\"a:/\"]\nsubsystems = [5]\n").errors.find("of type integer"),
+            std::string::npos);
+  std::string both =
+      read("[\"a:/\"]\nsubsystems = ['numtasks']\n[\"b:/\"]\nsubsystems = ['numtasks']\n").errors;
+  EXPECT_NE(both.find("a.toml:4:1: subsystem 'numtasks' is bound to hierarchy 'a' at a.toml:2:1"),
+            std::string::npos)
+      << both;
+  EXPECT_NE(read("[\"-a:/\"]\nsubsystems = []\n").errors.find("a.toml:1:2: hierarchy name '-a'"),
+            std::string::npos);
 }
 
 /* What is said twice is the same, or an error that names both. */
 TEST(Layout, SeveralFiles) {
   const std::string first = std::string(kHead) + "[\"limits:/a\"]\nnumtasks.limit = 5\n";
-  Read same = read({{"1", first}, {"2", "[\"numtasks:/a\"]\nnumtasks.limit = '5'\nnotify_on_release = 1\n"}});
+  Read same = read(
+      {{"1", first}, {"2", "[\"numtasks:/a\"]\nnumtasks.limit = '5'\nnotify_on_release = 1\n"}});
   EXPECT_EQ(same.errors, "");
-  EXPECT_NE(to_toml(same.layout).find("notify_on_release = 1\nnumtasks.limit = 5\n"), std::string::npos);
-  EXPECT_EQ(read({{"1", first}, {"2", "[\"limits:/a\"]\nnumtasks.limit = 6\n"}}).errors,
-            "2:2:10: numtasks.limit of limits:/a is '6' here and '5' at 1:4:10: take one of the two out\n");
-  EXPECT_EQ(read({{"1", std::string(kHead) + "[\"limits:/a\"]\nnumfiles.barrier = 5\n"},
-                  {"2", "[\"limits:/a\"]\nnumfiles.ceiling = 6\n"}}).errors,
-            "2:2:10: numfiles.barrier of limits:/a is '6' here and '5' at 1:4:10: take one of the two out\n");
+  EXPECT_NE(to_toml(same.layout).find("notify_on_release = 1\nnumtasks.limit = 5\n"),
+            std::string::npos);
+  EXPECT_EQ(
+      read({{"1", first}, {"2", "[\"limits:/a\"]\nnumtasks.limit = 6\n"}}).errors,
+      "2:2:10: numtasks.limit of limits:/a is '6' here and '5' at 1:4:10: take one of the two out\n");
+  EXPECT_EQ(
+      read({{"1", std::string(kHead) + "[\"limits:/a\"]\nnumfiles.barrier = 5\n"},
+            {"2", "[\"limits:/a\"]\nnumfiles.ceiling = 6\n"}})
+          .errors,
+      "2:2:10: numfiles.barrier of limits:/a is '6' here and '5' at 1:4:10: take one of the two out\n");
   EXPECT_EQ(read({{"1", kHead}, {"2", "[\"limits:/\"]\nsubsystems = []\n"}}).errors,
             "2:2:1: hierarchy 'limits' has other subsystems at 1:2:1: take one of the two out\n");
 }
@@ -175,7 +198,9 @@ TEST(Layout, HierarchiesOfTheMachine) {
   Read result = read({{"1", "[\"numtasks:/a\"]\nnumtasks.limit = 5\n"}}, machine);
   EXPECT_EQ(result.errors, "");
   EXPECT_EQ(to_toml(result.layout), "[\"there:/\"]\n\n[\"there:/a\"]\nnumtasks.limit = 5\n");
-  EXPECT_NE(read({{"1", "[\"there:/a\"]\nnumfiles.limit = 5\n"}}, machine).errors.find("'numfiles' is not bound to hierarchy 'there'"), std::string::npos);
+  EXPECT_NE(read({{"1", "[\"there:/a\"]\nnumfiles.limit = 5\n"}}, machine)
+                .errors.find("'numfiles' is not bound to hierarchy 'there'"),
+            std::string::npos);
 }
 
 TEST(Layout, TooDeep) {
@@ -199,7 +224,8 @@ TEST(Rules, NormalForm) {
 
 TEST(Rules, Refused) {
   auto errors = [](const std::string& rule) { return read("[[rules]]\n" + rule).errors; };
-  for (const auto& [rule, begin, says] : std::vector<std::tuple<std::string, std::string, std::string>>{
+  for (const auto& [rule, begin, says] :
+       std::vector<std::tuple<std::string, std::string, std::string>>{
            {"to = ['a:/b']\n", "a.toml:1:1: ", "fits nobody"},
            {"program = 'x'\nto = ['a:/b']\n", "a.toml:1:1: ", "fits nobody"},
            {"user = 'x'\n", "a.toml:1:1: ", "leads nowhere"},
@@ -212,7 +238,8 @@ TEST(Rules, Refused) {
            {"user = '2000-1000'\nto = ['a:/b']\n", "a.toml:1:1: ", "backwards"},
            {"user = '1000-'\nto = ['a:/b']\n", "a.toml:1:1: ", "FIRST-LAST"},
            {"user = '4294967295'\nto = ['a:/b']\n", "a.toml:1:1: ", "4294967294"},
-           {"user = '*'\nprogram = 'a/b'\nto = ['a:/b']\n", "a.toml:1:1: ", "program cannot be 'a/b'"},
+           {"user = '*'\nprogram = 'a/b'\nto = ['a:/b']\n",
+            "a.toml:1:1: ", "program cannot be 'a/b'"},
            {"cgroup = 'a'\nto = ['a:/b']\n", "a.toml:1:1: ", "cgroup cannot be 'a'"},
            {"cgroup = '/a/../b'\nto = ['a:/b']\n", "a.toml:1:1: ", "cgroup cannot be"},
            {"user = '*'\nto = 'a:/b'\n", "a.toml:3:1: ", "a list of addresses"},

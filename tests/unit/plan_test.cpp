@@ -72,10 +72,13 @@ TEST(Apply, MakesTheMachineAsTheFileSaysAndThenChangesNothing) {
 
 TEST(Apply, SaysWhatWouldChange) {
   MemoryMachine machine;
-  EXPECT_EQ(describe(plan_of(machine, "[\"a:/\"]\nsubsystems = [\"numtasks\"]\n[\"a:/b/c\"]\nnumtasks.limit = 5\n")),
-            "+ a:/ subsystems = numtasks\n+ a:/b\n+ a:/b/c\n+ a:/b/c numtasks.limit = 5\n");
+  EXPECT_EQ(
+      describe(plan_of(
+          machine, "[\"a:/\"]\nsubsystems = [\"numtasks\"]\n[\"a:/b/c\"]\nnumtasks.limit = 5\n")),
+      "+ a:/ subsystems = numtasks\n+ a:/b\n+ a:/b/c\n+ a:/b/c numtasks.limit = 5\n");
   EXPECT_EQ(applied(machine, kFarm), "");
-  EXPECT_EQ(describe(plan_of(machine, "[\"farm:/jobs\"]\nnumtasks.limit = 'max'\nnumfiles.limit = 50\n", true)),
+  EXPECT_EQ(describe(plan_of(
+                machine, "[\"farm:/jobs\"]\nnumtasks.limit = 'max'\nnumfiles.limit = 50\n", true)),
             "~ farm:/jobs numtasks.limit = max (was 64)\n- farm:/jobs/b\n- farm:/jobs/a\n");
 }
 
@@ -88,7 +91,8 @@ TEST(Apply, AllOrNothing) {
       "numtasks.shares = \"min_shares=100,max_shares=dontcare,child_shares_divisor=100\"\n";
   std::string wanted = kFarm;
   wanted.replace(wanted.find("cpuset.placement = \"affinity\"\n"), 30, "");
-  wanted += "\n[\"more:/\"]\nsubsystems = [\"memset\"]\n\n[\"more:/x\"]\nmemset.memory_migrate = 1\n";
+  wanted +=
+      "\n[\"more:/\"]\nsubsystems = [\"memset\"]\n\n[\"more:/x\"]\nmemset.memory_migrate = 1\n";
   int refused = 0;
   for (int after = 0;; after++) {
     MemoryMachine machine;
@@ -113,9 +117,10 @@ TEST(Apply, AllOrNothing) {
 TEST(Apply, WhatTheMachineRefusesIsTakenBack) {
   MemoryMachine machine;
   ASSERT_EQ(applied(machine, kFarm), "");
-  std::string error = applied(machine,
-                            "[\"farm:/jobs\"]\nnumtasks.limit = 7\n[\"farm:/new/below\"]\nnumtasks.limit = 8\n"
-                            "[\"farm:/jobs/b\"]\ncpuset.cpus = \"9\"\n[\"other:/\"]\nsubsystems = [\"memset\"]\n");
+  std::string error = applied(
+      machine,
+      "[\"farm:/jobs\"]\nnumtasks.limit = 7\n[\"farm:/new/below\"]\nnumtasks.limit = 8\n"
+      "[\"farm:/jobs/b\"]\ncpuset.cpus = \"9\"\n[\"other:/\"]\nsubsystems = [\"memset\"]\n");
   EXPECT_EQ(error, "a.toml:6:8: above it has fewer CPUs");
   EXPECT_EQ(saved(machine), kFarm);
 }
@@ -141,8 +146,10 @@ TEST(Apply, WhatIsInEachOthersWayIsPutInOrder) {
 
 TEST(Apply, PruneRemovesWhatIsEmptyInHierarchiesTheFileNames) {
   MemoryMachine machine;
-  ASSERT_EQ(applied(machine, "[\"a:/\"]\nsubsystems = []\n[\"a:/empty/x\"]\n[\"a:/used/y\"]\n[\"a:/kept\"]\n"
-                           "[\"b:/\"]\nsubsystems = []\n[\"b:/other\"]\n"), "");
+  ASSERT_EQ(applied(machine,
+                    "[\"a:/\"]\nsubsystems = []\n[\"a:/empty/x\"]\n[\"a:/used/y\"]\n[\"a:/kept\"]\n"
+                    "[\"b:/\"]\nsubsystems = []\n[\"b:/other\"]\n"),
+            "");
   machine.put_user("a", {"used", "y"});
   Plan plan = plan_of(machine, "[\"a:/kept\"]\n", true);
   EXPECT_EQ(describe(plan), "- a:/empty/x\n- a:/empty\n");
@@ -162,24 +169,28 @@ TEST(Apply, TheDefaultHierarchyIsMadeWhereThereIsNone) {
   EXPECT_EQ(machine.read()->hierarchies[0].subsystems, subsystem_names());
   MemoryMachine other;
   ASSERT_EQ(applied(other, "[\"a:/\"]\nsubsystems = []\n"), "");
-  EXPECT_EQ(applied(other, "[\"default:/a\"]\n"),
-            "a.toml:1:2: no hierarchy 'default': [\"default:/\"] with `subsystems = [...]` makes it");
+  EXPECT_EQ(
+      applied(other, "[\"default:/a\"]\n"),
+      "a.toml:1:2: no hierarchy 'default': [\"default:/\"] with `subsystems = [...]` makes it");
 }
 
 TEST(Apply, KnownToBeImpossibleIsSaidBeforeAnythingIsDone) {
   MemoryMachine machine;
   ASSERT_EQ(applied(machine, "[\"a:/\"]\nsubsystems = [\"numtasks\"]\n[\"a:/x\"]\n"), "");
   int changes = machine.changes();
-  EXPECT_EQ(applied(machine, "[\"a:/\"]\nsubsystems = []\n[\"a:/y\"]\n"),
-            "a.toml:2:1: hierarchy 'a' is there with other subsystems (numtasks), which cannot change while it "
-            "is: `ctnbpf hierarchy destroy a` first");
-  EXPECT_EQ(applied(machine, "[\"b:/\"]\nsubsystems = [\"numtasks\"]\n"),
-            "a.toml:2:1: subsystem 'numtasks' is bound to hierarchy 'a': `ctnbpf hierarchy destroy a` first");
+  EXPECT_EQ(
+      applied(machine, "[\"a:/\"]\nsubsystems = []\n[\"a:/y\"]\n"),
+      "a.toml:2:1: hierarchy 'a' is there with other subsystems (numtasks), which cannot change while it "
+      "is: `ctnbpf hierarchy destroy a` first");
+  EXPECT_EQ(
+      applied(machine, "[\"b:/\"]\nsubsystems = [\"numtasks\"]\n"),
+      "a.toml:2:1: subsystem 'numtasks' is bound to hierarchy 'a': `ctnbpf hierarchy destroy a` first");
   std::string many;
   for (int i = 0; i < 8; i++) many += "[\"h" + std::to_string(i) + ":/\"]\nsubsystems = []\n";
   EXPECT_EQ(applied(machine, many), "a.toml: no room for hierarchies");
   machine.accounting_only = true;
-  EXPECT_EQ(applied(machine, "[\"a:/x\"]\nnumtasks.limit = 5\n"), "a.toml:2:10: numtasks.limit cannot be enforced");
+  EXPECT_EQ(applied(machine, "[\"a:/x\"]\nnumtasks.limit = 5\n"),
+            "a.toml:2:10: numtasks.limit cannot be enforced");
   EXPECT_EQ(applied(machine, "[\"a:/x\"]\nnumtasks.limit = 'max'\n"), "");
   EXPECT_EQ(machine.changes(), changes);
 }
@@ -189,20 +200,24 @@ std::string random_value(const AttributeRef& attribute, std::mt19937& random) {
   auto below = [&](unsigned n) { return static_cast<unsigned>(random() % n); };
   const std::string& name = attribute.full_name;
   std::string initial = attribute.attribute->initial;
-  if (name == "release_agent") return below(2) == 0 ? "" : "/sbin/agent \\x2d #" + std::to_string(below(9));
+  if (name == "release_agent")
+    return below(2) == 0 ? "" : "/sbin/agent \\x2d #" + std::to_string(below(9));
   if (name.ends_with(".placement")) return below(2) == 0 ? "auto" : "affinity";
   if (name == "cpuset.cpus" || name == "memset.mems") {
     if (below(3) == 0) return "";
     unsigned first = below(3);
-    return name == "cpuset.cpus" ? std::to_string(first) + "-" + std::to_string(first + below(3)) : "0";
+    return name == "cpuset.cpus" ? std::to_string(first) + "-" + std::to_string(first + below(3))
+                                 : "0";
   }
   if (name == "numtasks.shares") {
     unsigned least = below(40);
     std::string min = below(2) == 0 ? "dontcare" : std::to_string(least);
     std::string max = below(2) == 0 ? "dontcare" : std::to_string(least + below(60));
-    return "min_shares=" + min + ",max_shares=" + max + ",child_shares_divisor=" + std::to_string(50 + below(100));
+    return "min_shares=" + min + ",max_shares=" + max +
+           ",child_shares_divisor=" + std::to_string(50 + below(100));
   }
-  if (name == "numtasks.forkrate" && below(2) == 0) return std::to_string(below(9)) + "/" + std::to_string(1 + below(9));
+  if (name == "numtasks.forkrate" && below(2) == 0)
+    return std::to_string(below(9)) + "/" + std::to_string(1 + below(9));
   if (initial == "0") return std::to_string(below(2));
   if (initial == "max" && below(4) == 0) return "max";
   return std::to_string(1 + below(100));
@@ -211,7 +226,8 @@ std::string random_value(const AttributeRef& attribute, std::mt19937& random) {
 /* `count` commands of all kinds, refused ones too. */
 void random_commands(MemoryMachine& machine, std::mt19937& random, int count) {
   auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
-  const std::vector<std::string> names = {"a", "b", "b.c", "b-c", "x y", "a\\x2d", "\xc3\xa4", "\xff", "\"q'"};
+  const std::vector<std::string> names = {"a",      "b",        "b.c",  "b-c", "x y",
+                                          "a\\x2d", "\xc3\xa4", "\xff", "\"q'"};
   std::vector<std::string> free = subsystem_names();
   Layout now;
   for (int i = 0; i < count; i++) {
@@ -224,7 +240,8 @@ void random_commands(MemoryMachine& machine, std::mt19937& random, int count) {
       continue;
     }
     const Hierarchy& hierarchy = now.hierarchies[below(now.hierarchies.size())];
-    auto at = std::next(hierarchy.containers.begin(), static_cast<std::ptrdiff_t>(below(hierarchy.containers.size())));
+    auto at = std::next(hierarchy.containers.begin(),
+                        static_cast<std::ptrdiff_t>(below(hierarchy.containers.size())));
     Path path = at->first;
     switch (below(8)) {
       case 0:
@@ -241,8 +258,10 @@ void random_commands(MemoryMachine& machine, std::mt19937& random, int count) {
       default: {
         const AttributeRef& attribute = settable()[below(settable().size())];
         bool bound = attribute.subsystem == nullptr ||
-                     std::count(hierarchy.subsystems->begin(), hierarchy.subsystems->end(), attribute.subsystem->name) != 0;
-        if (bound) (void)machine.set(hierarchy.name, path, attribute, random_value(attribute, random));
+                     std::count(hierarchy.subsystems->begin(), hierarchy.subsystems->end(),
+                                attribute.subsystem->name) != 0;
+        if (bound)
+          (void)machine.set(hierarchy.name, path, attribute, random_value(attribute, random));
       }
     }
   }
@@ -290,13 +309,17 @@ TEST_F(Property, OneMachineBecomesAnother) {
     Layout wanted = *model.read();
     for (auto& [path, container] : wanted.hierarchies[0].containers)
       for (const AttributeRef& attribute : settable())
-        if (!attribute.attribute->shorthand && attribute.attribute->on != (path.empty() ? On::kContainer : On::kRoot) &&
+        if (!attribute.attribute->shorthand &&
+            attribute.attribute->on != (path.empty() ? On::kContainer : On::kRoot) &&
             (attribute.subsystem == nullptr || std::string(attribute.subsystem->name) == "cpuset" ||
-             std::string(attribute.subsystem->name) == "numtasks" || std::string(attribute.subsystem->name) == "numfiles"))
+             std::string(attribute.subsystem->name) == "numtasks" ||
+             std::string(attribute.subsystem->name) == "numfiles"))
           container.settings[attribute.full_name] = {value_of(&container, attribute)};
     std::string text = to_toml(wanted);
     std::string before = saved(machine);
-    ASSERT_EQ(applied(machine, text), "") << "seed " << seed << "\nfrom\n" << before << "\nto\n" << text;
+    ASSERT_EQ(applied(machine, text), "") << "seed " << seed << "\nfrom\n"
+                                          << before << "\nto\n"
+                                          << text;
     ASSERT_EQ(saved(machine), saved(model)) << "seed " << seed << "\n" << before;
   }
 }
