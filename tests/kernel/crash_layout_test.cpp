@@ -62,7 +62,9 @@ TEST_F(CrashLayout, ExecAtEveryStep) {
     SCOPED_TRACE(fmt::format("exec, killed at step {}: {}", step, stopped.last));
     expect_enforced();
     EXPECT_TRUE(eventually([&] { return live_tasks(state().nodes()[slot("default:/t")]) == 0; }));
-    if (!stopped.killed) EXPECT_EQ(stopped.code, 0);
+    if (!stopped.killed) {
+      EXPECT_EQ(stopped.code, 0);
+    }
     if (step % 4 == 0) expect_consistent();
     run_all({{"set", "default:/t", "numtasks.limit=max"}});
     return stopped;
