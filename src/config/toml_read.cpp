@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <sstream>
 #include <toml++/toml.h>
 
 #include "config/rules.h"
@@ -60,9 +61,10 @@ class Reader {
 
   void wrong_type(const toml::key& key, const std::string& name, const toml::node& node,
                   const char* cure) {
-    std::string type =
-        fmt::format("{}", toml::impl::node_type_friendly_names[static_cast<int>(node.type())]);
-    complain(where(key), fmt::format("{} cannot be of type {}: {}", printable(name), type, cure));
+    std::ostringstream type;
+    type << node.type();
+    complain(where(key),
+             fmt::format("{} cannot be of type {}: {}", printable(name), type.str(), cure));
   }
 
   void read_table(const toml::key& key, const toml::table& table) {

@@ -195,7 +195,20 @@ TEST_F(LayoutCli, SetsThatMoveTogether) {
   EXPECT_EQ(apply(layout("1"), "--diff").out, "");
 }
 
-TEST_F(LayoutCli, BringsUpAndMakesTheDefaultHierarchy) {
+TEST_F(LayoutCli, WhereNothingIsUp) {
+  out({"down", "--force"});
+  EXPECT_EQ(apply("[\"nosuch:/a\"]\n").code, 1);
+  fails({"save"}, 1, {"`ctnbpf up`"}); /* nor is it now */
+  expect_applied("[\"default:/a\"]\n");
+  EXPECT_TRUE(exists("default:/a"));
+  out({"down", "--force"});
+  EXPECT_EQ(ctnbpf({"up", "--bare"}).code, 0);
+  EXPECT_EQ(saved(), "");
+  expect_applied("[\"only:/\"]\nsubsystems = ['numtasks']\n");
+  EXPECT_EQ(saved(), "[\"only:/\"]\nsubsystems = [\"numtasks\"]\n");
+}
+
+TEST_F(LayoutCli, MakesTheDefaultHierarchyWhereThereIsNone) {
   out({"hierarchy", "destroy", "default"});
   expect_applied("[\"default:/a\"]\n");
   EXPECT_TRUE(exists("default:/a"));
