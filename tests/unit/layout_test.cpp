@@ -209,7 +209,7 @@ TEST(Layout, TooDeep) {
   refused("[\"limits:" + path + "\"]\n", "a.toml:3:2: ", {"CTN_MAX_DEPTH"});
 }
 
-TEST(Rules, NormalForm) {
+TEST(LayoutRules, NormalForm) {
   const std::string text =
       "[[rules]]\nto = ['limits://a/', \"cpuset:/b c/%u\"]\nuser = '1000-1000'\nprogram = '/usr/bin/make'\n"
       "[[rules]]\ncgroup = '/system.slice//nginx.service/'\nto = ['*:/web/%p%%']\n"
@@ -222,7 +222,7 @@ TEST(Rules, NormalForm) {
   EXPECT_EQ(normal(expected), expected);
 }
 
-TEST(Rules, Refused) {
+TEST(LayoutRules, Refused) {
   auto errors = [](const std::string& rule) { return read("[[rules]]\n" + rule).errors; };
   for (const auto& [rule, begin, says] :
        std::vector<std::tuple<std::string, std::string, std::string>>{
