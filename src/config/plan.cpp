@@ -83,47 +83,25 @@ class Planner {
     return found == hierarchy->containers.end() ? nullptr : &found->second;
   }
 
-  /* Some of a root's can be set only while nothing is below it. What is inherited is set when all are made. */
+  /* Some of a root's can be set only while nothing is below it. What is inherited is set before anything is
+   * made below: so what is made has it, also if this is cut short and done again. */
   void plan_containers(const Hierarchy& wanted) {
     const Hierarchy* there = now_.find(wanted.name);
-    const Container& root = wanted.containers.begin()->second;
-    auto of_root_alone = [](const AttributeRef& one) { return one.attribute->on == On::kRoot; };
-    auto others = [&](const AttributeRef& one) { return !of_root_alone(one); };
-    plan_settings(wanted, there, {}, root, of_root_alone);
-    for (const auto& [path, container] : wanted.containers)
+    auto is_early = [](const Path& path, const AttributeRef& one) {
+      return is_inherited(one) || (path.empty() && one.attribute->on == On::kRoot);
+    };
+    for (const auto& [path, container] : wanted.containers) {
       if (!path.empty() && container_of(there, path) == nullptr)
         plan_.steps.push_back({.kind = Kind::kMake,
                                .hierarchy = wanted.name,
                                .path = path,
                                .where = container.where});
-    plan_settings(wanted, there, {}, root, others);
-    Hierarchy complete = wanted;
-    for (const AttributeRef& attribute : settable())
-      if (is_inherited(attribute)) say_inherited(attribute, complete, there);
-    for (const auto& [path, container] : complete.containers)
-      if (!path.empty())
-        plan_settings(wanted, there, path, container, [](const AttributeRef&) { return true; });
-  }
-
-  /* A new container is to have what its parent will have, but is made with what that has now. */
-  static void say_inherited(const AttributeRef& attribute, Hierarchy& wanted,
-                            const Hierarchy* there) {
-    struct Values {
-      std::string first; /* now, or when it is made */
-      std::string last;
-    };
-    std::map<Path, Values> values;
-    for (auto& [path, container] : wanted.containers) {
-      const Container* now = container_of(there, path);
-      Values its{value_of(now, attribute), value_of(now, attribute)};
-      if (now == nullptr && !path.empty()) its = values.at(Path(path.begin(), path.end() - 1));
-      auto said = container.settings.find(attribute.full_name);
-      if (said != container.settings.end())
-        its.last = said->second.value;
-      else if (its.last != its.first)
-        container.settings[attribute.full_name] = {its.last, container.where};
-      values.emplace(path, std::move(its));
+      plan_settings(wanted, there, path, container,
+                    [&](const AttributeRef& one) { return is_early(path, one); });
     }
+    for (const auto& [path, container] : wanted.containers)
+      plan_settings(wanted, there, path, container,
+                    [&](const AttributeRef& one) { return !is_early(path, one); });
   }
 
   template <typename Which>
@@ -201,7 +179,10 @@ class Executor {
         did([this, &step] { return machine_.unmake(step.hierarchy, step.path); });
         break;
       case Kind::kSet:
-        if (!set(step, step.value)) later.push_back(&step);
+        if (auto ok = set(step, step.value); !ok) {
+          if (is_inherited(*step.attribute)) return ok; /* it would come too late */
+          later.push_back(&step);
+        }
         break;
       case Kind::kRemove:
       case Kind::kKeep: break;
@@ -289,7 +270,9 @@ std::string describe(const Plan& plan) {
     std::string address = address_of(step.hierarchy, step.path);
     switch (step.kind) {
       case Kind::kMakeHierarchy:
-        out += fmt::format("+ {} subsystems = {}\n", address, fmt::join(step.subsystems, ","));
+        out += fmt::format(
+            "+ {} subsystems = {}\n", address,
+            step.subsystems.empty() ? "none" : fmt::format("{}", fmt::join(step.subsystems, ",")));
         break;
       case Kind::kMake: out += fmt::format("+ {}\n", address); break;
       case Kind::kSet:

@@ -96,8 +96,8 @@ TEST_F(LayoutCli, ApplyMakesItSoOnceAndMovesNobody) {
   std::string two = file("2.toml", "[\"groups:/z\"]\n[\"groups:/x/y\"]\nnotify_on_release = '1'\n");
   EXPECT_EQ(
       out({"apply", "--best-effort", "--diff", one, two}),
-      "+ groups:/ subsystems = \n"
-      "+ groups:/x\n+ groups:/x/y\n+ groups:/z\n+ groups:/x/y notify_on_release = 1\n"
+      "+ groups:/ subsystems = none\n"
+      "+ groups:/x\n+ groups:/x/y\n+ groups:/x/y notify_on_release = 1\n+ groups:/z\n"
       "+ default:/w/new\n~ default:/w cpuset.cpus = 0 (was \"\")\n~ default:/w numtasks.limit = 1 (was max)\n");
   auto steps = json({"apply", "--best-effort", "--diff", one});
   EXPECT_EQ(steps[0]["change"], "make-hierarchy");
