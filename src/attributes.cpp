@@ -22,11 +22,16 @@ Result<Value> read_notify(const State& state, Slot slot) {
   return Value{std::uint64_t{(state.nodes()[slot].flags & CTN_NOTIFY_ON_RELEASE) != 0}};
 }
 
+bool is_flag(std::string_view value) { return value == "0" || value == "1"; }
+
+Error not_a_flag(std::string_view attribute, std::string_view value) {
+  return {EINVAL,
+          fmt::format("{} cannot be '{}': use 0 or 1", attribute, printable(value.substr(0, 80)))};
+}
+
 Result<Change> prepare_notify(Writer& writer, Slot slot, const std::string& text) {
   std::string_view value = without_newline(text);
-  if (value != "0" && value != "1")
-    return Error{EINVAL, fmt::format("notify_on_release cannot be '{}': use 0 or 1",
-                                     printable(value.substr(0, 80)))};
+  if (!is_flag(value)) return not_a_flag("notify_on_release", value);
   ctn_node& node = writer.nodes()[slot];
   std::uint32_t wanted =
       value == "1" ? node.flags | CTN_NOTIFY_ON_RELEASE : node.flags & ~CTN_NOTIFY_ON_RELEASE;
@@ -51,11 +56,8 @@ Result<Value> read_agent(const State& state, Slot slot) {
   return Value{std::string(agent, ::strnlen(agent, CTN_NAME_MAX))};
 }
 
-Result<Change> prepare_agent(Writer& writer, Slot slot, const std::string& text) {
+Result<std::string> parse_agent(const std::string& text) {
   std::string agent = from_printable(without_newline(text));
-  if (slot >= CTN_MAX_HIER)
-    return Error{EPERM, fmt::format("release_agent belongs to the hierarchy: set it on {}:/",
-                                    tree::hierarchy_name(writer, writer.nodes()[slot].hierarchy))};
   if ((!agent.empty() && agent[0] != '/') || agent.size() > CTN_NAME_MAX)
     return Error{
         EINVAL,
@@ -65,15 +67,36 @@ Result<Change> prepare_agent(Writer& writer, Slot slot, const std::string& text)
   if (has_control(agent))
     return Error{EINVAL, fmt::format("release_agent cannot be '{}': it has a control character",
                                      printable(agent.substr(0, 80)))};
+  return agent;
+}
+
+Result<NormalForm> normal_agent(const std::string& text) {
+  CTN_ASSIGN(std::string agent, parse_agent(text));
+  return NormalForm{{"release_agent", portable(agent)}};
+}
+
+Result<Change> prepare_agent(Writer& writer, Slot slot, const std::string& text) {
+  CTN_ASSIGN(std::string agent, parse_agent(text));
+  if (slot >= CTN_MAX_HIER)
+    return Error{EPERM, fmt::format("release_agent belongs to the hierarchy: set it on {}:/",
+                                    tree::hierarchy_name(writer, writer.nodes()[slot].hierarchy))};
   return Change([&writer, slot, agent] { tree::set_text(writer, CTN_PENDING_AGENT, slot, agent); });
 }
 
 constexpr std::array kCoreAttributes = {
-    Attribute{"notify_on_release", "1: report when the container becomes empty", read_notify,
-              prepare_notify},
-    Attribute{"release_agent",
-              "program started with the path of a container that became empty (of a root)",
-              read_agent, prepare_agent},
+    Attribute{
+        .name = "notify_on_release",
+        .help = "1: report when the container becomes empty",
+        .read = read_notify,
+        .prepare = prepare_notify,
+        .initial = "0",
+        .normal = [](const std::string& text) { return normal_flag("notify_on_release", text); }},
+    Attribute{.name = "release_agent",
+              .help = "program started with the path of a container that became empty (of a root)",
+              .read = read_agent,
+              .prepare = prepare_agent,
+              .on = On::kRoot,
+              .normal = normal_agent},
     Attribute{"tasks", "live tasks of this very container (not of a root)", read_tasks},
 };
 
@@ -128,6 +151,18 @@ Result<std::uint64_t> parse_limit(const std::string& attribute, const std::strin
   return Error{too_large ? ERANGE : EINVAL,
                fmt::format("{} cannot be '{}': use 'max' or a number from 0 to {}", attribute,
                            printable(value.substr(0, 80)), highest)};
+}
+
+Result<NormalForm> normal_limit(const std::string& attribute, const std::string& text,
+                                std::uint64_t highest) {
+  CTN_ASSIGN(std::uint64_t number, parse_limit(attribute, text, highest));
+  return NormalForm{{attribute.substr(attribute.find('.') + 1), to_string(Value{number})}};
+}
+
+Result<NormalForm> normal_flag(const std::string& attribute, const std::string& text) {
+  std::string_view value = without_newline(text);
+  if (!is_flag(value)) return not_a_flag(attribute, value);
+  return NormalForm{{attribute.substr(attribute.find('.') + 1), std::string(value)}};
 }
 
 std::string caveat_of(const Subsystem& subsystem, const State& state) {

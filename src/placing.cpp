@@ -31,7 +31,8 @@ Result<std::vector<std::uint32_t>> hierarchies_of_settings(
 }
 
 Result<void> apply_settings(Writer& writer, const std::vector<Slot>& containers,
-                            const std::vector<std::string>& settings, bool best_effort) {
+                            const std::vector<std::string>& settings, bool best_effort,
+                            const char* named) {
   Settings by_slot;
   for (const std::string& setting : settings) {
     CTN_ASSIGN(auto hierarchy, hierarchy_of_setting(writer, setting));
@@ -42,10 +43,10 @@ Result<void> apply_settings(Writer& writer, const std::vector<Slot>& containers,
       used = true;
     }
     if (!used)
-      return Error{
-          EINVAL,
-          fmt::format("'{}' speaks of hierarchy '{}', and no container that is named is there",
-                      printable(setting), tree::hierarchy_name(writer, hierarchy.value_or(0)))};
+      return Error{EINVAL,
+                   fmt::format("'{}' speaks of hierarchy '{}', and no {} names a container there",
+                               printable(setting),
+                               tree::hierarchy_name(writer, hierarchy.value_or(0)), named)};
   }
   return set_attributes(writer, by_slot, best_effort);
 }

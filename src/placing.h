@@ -19,8 +19,9 @@ Result<std::vector<std::uint32_t>> hierarchies_of_settings(
     const State& state, const std::vector<std::string>& settings);
 
 /* Each setting goes to the container in its attribute's hierarchy, or to all; all or none are made. EINVAL: no
- * container is in the hierarchy that one speaks of. */
+ * container is in the hierarchy that one speaks of; `named` is how containers are given. */
 Result<void> apply_settings(Writer& writer, const std::vector<Slot>& containers,
-                            const std::vector<std::string>& settings, bool best_effort);
+                            const std::vector<std::string>& settings, bool best_effort,
+                            const char* named);
 
 }  // namespace ctnbpf

@@ -41,6 +41,12 @@ class Change {
   std::function<void()> undo_; /* only for attributes of a subsystem that can `settle` */
 };
 
+/* The containers an attribute can be set on. */
+enum class On : std::uint8_t { kAny, kRoot, kContainer };
+
+/* What a setting comes to: attributes of the same subsystem, each with the text that stands for it. */
+using NormalForm = std::vector<std::pair<std::string, std::string>>;
+
 struct Attribute {
   const char* name; /* without the subsystem: "limit" */
   const char* help; /* one line, with the unit */
@@ -59,6 +65,17 @@ struct Attribute {
   const char* hierarchy_option = nullptr;
   bool flag = false;        /* that option takes no value: it means 1 */
   bool nanoseconds = false; /* tables for people show seconds */
+
+  /* --- of those that can be set: how a layout (src/config) knows them --- */
+  On on = On::kAny;
+  /* What it is in a new container, in the normal form. */
+  const char* initial = "";
+  /* The normal form of `text`, whatever the container has now; checks what needs no container. Null: the text
+   * as it is. */
+  Result<NormalForm> (*normal)(const std::string& text) = nullptr;
+  /* What was set, in the normal form, where `read` shows what follows of it. */
+  Result<Value> (*own)(const State& state, Slot slot) = nullptr;
+  bool shorthand = false; /* sets others, and its normal form is those */
 };
 
 /* What `tree`, `stat` and `run --stat` show of a container: use, peak, limit, refusals. */
@@ -218,6 +235,11 @@ Result<void> set_attributes(Writer& writer, Slot slot, const std::vector<std::st
 /* The same for several containers. */
 using Settings = std::map<Slot, std::vector<std::string>>;
 Result<void> set_attributes(Writer& writer, const Settings& settings, bool best_effort);
+
+/* The normal form of a limit and of a flag: `attribute` is the full name. EINVAL, ERANGE. */
+Result<NormalForm> normal_limit(const std::string& attribute, const std::string& text,
+                                std::uint64_t highest);
+Result<NormalForm> normal_flag(const std::string& attribute, const std::string& text);
 
 /* "max" or a decimal number up to `highest`; a trailing newline is accepted. EINVAL, ERANGE. */
 Result<std::uint64_t> parse_limit(const std::string& attribute, const std::string& text,

@@ -69,7 +69,7 @@ class Completion {
     }
     if (wanted_ != nullptr) return value(kind_of(*wanted_), wanted_);
     if (!only_arguments_ && current_.starts_with("-")) return option();
-    if (command_->takes_command) return run_command(words_.size());
+    if (takes_words()) return run_command(words_.size());
     if (given_ == 0 && !shown_subcommands(*at_).empty()) {
       for (const CLI::App* one : shown_subcommands(*at_))
         found_.push_back({one->get_name(), one->get_description()});
@@ -89,7 +89,7 @@ class Completion {
     } else if (!only_arguments_ && word.size() > 1 && word[0] == '-') {
       wanted_ = option_of_next_word(*at_, word);
       given_words_.push_back(word.substr(0, word.find('=')));
-    } else if (command_->takes_command) {
+    } else if (takes_words()) {
       return true;
     } else if (const CLI::App* sub = below(word); given_ == 0 && sub != nullptr) {
       at_ = sub;
@@ -100,6 +100,9 @@ class Completion {
     }
     return false;
   }
+
+  /* Is the first word that is no option one of a command line of its own? */
+  bool takes_words() const { return command_->takes_command && !command_->after_dashes; }
 
   const CLI::App* below(const std::string& name) const {
     for (const CLI::App* one : shown_subcommands(*at_))

@@ -19,6 +19,9 @@ void add_up(CLI::App& app, Context& context) {
                  "open files that containers can hold at one time")
       ->type_name("N")
       ->check(CLI::Range(64U, 16'777'216U));
+  app.add_flag_callback(
+      "--bare", [settings] { settings->default_layout = false; },
+      "make no hierarchy: a layout (`apply`) will");
   app.callback([&context, &app, settings] {
     auto fresh = bring_up(context.pins(), *settings);
     if (!fresh) {

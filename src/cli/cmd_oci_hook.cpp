@@ -59,7 +59,7 @@ Result<void> try_begin(Writer& writer, const oci::State& state, const oci::Wish&
                                        tree::Owner{task.global_tgid, task.start_ns}));
     made.push_back(slot);
   }
-  CTN_TRY(apply_settings(writer, made, wish.settings, wish.best_effort));
+  CTN_TRY(apply_settings(writer, made, wish.settings, wish.best_effort, "ctnbpf.container"));
   for (Slot slot : made) CTN_TRY(attach(writer, slot, state.pid, false));
   return {};
 }

@@ -13,15 +13,13 @@
 #include "launch.h"
 #include "metrics/meters.h"
 #include "owners.h"
+#include "places.h"
 #include "placing.h"
 
 namespace ctnbpf::cli {
 
 using metrics::Meters;
 namespace {
-
-constexpr int kNotExecutable = 126;
-constexpr int kNotFound = 127;
 
 struct Options {
   std::vector<std::string> containers;
@@ -34,13 +32,6 @@ struct Options {
   std::vector<std::string> settings;
   std::vector<std::string> by_option; /* --numtasks 5: "numtasks.limit=5" */
   std::vector<std::string> command;
-};
-
-/* A container the command runs in. */
-struct Place {
-  Slot slot;
-  std::string address;
-  bool transient; /* made by this run, to be removed by it */
 };
 
 std::vector<std::string> all_settings(const Options& options) {
@@ -86,19 +77,7 @@ Result<std::vector<Place>> transient_places(Writer& writer, const Options& optio
 
 Result<std::vector<Place>> named_places(Writer& writer, const Options& options,
                                         std::vector<Slot>& made) {
-  std::vector<Address> addresses;
-  std::map<std::uint32_t, std::string> taken;
-  for (const std::string& text : options.containers) {
-    CTN_ASSIGN(Address address, parse_address(text));
-    CTN_ASSIGN(std::uint32_t hierarchy, tree::find_hierarchy(writer, address.hierarchy));
-    auto [other, fresh] = taken.emplace(hierarchy, address.to_string());
-    if (!fresh)
-      return Error{EINVAL,
-                   fmt::format("{} and {} are in one hierarchy: a task can be in one container "
-                               "of each only",
-                               printable(other->second), printable(address.to_string()))};
-    addresses.push_back(std::move(address));
-  }
+  CTN_ASSIGN(std::vector<Address> addresses, distinct_addresses(writer, options.containers));
   std::vector<Place> places;
   for (const Address& address : addresses) {
     Result<Slot> at = options.parents ? tree::find_hierarchy(writer, address.hierarchy)
@@ -124,36 +103,9 @@ Result<std::vector<Place>> try_place(Writer& writer, const Options& options, pid
   CTN_ASSIGN(std::vector<Place> places, options.containers.empty()
                                             ? transient_places(writer, options, settings, made)
                                             : named_places(writer, options, made));
-  std::vector<Slot> slots;
-  for (const Place& one : places) slots.push_back(one.slot);
-  CTN_TRY(apply_settings(writer, slots, settings, options.best_effort));
+  CTN_TRY(apply_settings(writer, slots_of(places), settings, options.best_effort, "-c"));
   for (const Place& one : places) CTN_TRY(attach(writer, one.slot, child, false));
   return places;
-}
-
-/* What subsystems tell the command's process before exec: a line each, "NAME TEXT". */
-Result<std::string> what_to_tell(const State& state, const std::vector<Place>& places) {
-  std::string told;
-  for (const Place& place : places)
-    for (const Subsystem* subsystem :
-         bound_subsystems(state, state.nodes()[place.slot].hierarchy)) {
-      if (subsystem->before_exec == nullptr) continue;
-      CTN_ASSIGN(std::string text, subsystem->before_exec(state, place.slot));
-      if (!text.empty()) told += fmt::format("{} {}\n", subsystem->name, text);
-    }
-  return told;
-}
-
-/* In that process. */
-void hear(const std::string& told) {
-  for (std::size_t at = 0; at < told.size();) {
-    std::size_t end = told.find('\n', at);
-    std::string line = told.substr(at, end - at);
-    std::size_t space = std::min(line.find(' '), line.size() - 1);
-    if (const Subsystem* subsystem = find_subsystem(line.substr(0, space)); subsystem != nullptr)
-      subsystem->in_command(line.substr(space + 1));
-    at = end == std::string::npos ? told.size() : end + 1;
-  }
 }
 
 /* Containers that were made are removed again if a part fails; the child then ends by itself. `told`
@@ -267,7 +219,7 @@ int run(const Context& context, const Options& options) {
   if (auto released = child->release(told); !released) {
     (void)fail(context,
                released.error().within(fmt::format("'{}'", printable(options.command[0]))));
-    code = released.error().code == ENOENT ? kNotFound : kNotExecutable;
+    code = exec_failure(released.error().code);
   } else {
     ended = child->wait();
     code = ended.exit_code();

@@ -31,7 +31,8 @@ CLI::App* add_command(CLI::App& app, const Command& command, Context& context, b
   sub->set_help_flag("-h,--help", "show this help");
   if (command.hidden) sub->group("");
   if (command.takes_command)
-    sub->formatter(std::make_shared<HelpFormatter>(" [--] COMMAND [ARG...]"));
+    sub->formatter(std::make_shared<HelpFormatter>(
+        command.after_dashes ? " -- COMMAND [ARG...]" : " [--] COMMAND [ARG...]"));
   if (with_options) command.setup(*sub, context);
   return sub;
 }

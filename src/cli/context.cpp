@@ -130,6 +130,13 @@ int Failures::finish() const {
   return lacks ? kKernelLacks : kFailed;
 }
 
+int flushed(int code) {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+  if (code != kDone) return code; /* which was reported, be it this */
+  if (errno != EPIPE) note(fmt::format("write to standard output: {}", std::strerror(errno)));
+  return kFailed;
+}
+
 int for_each(const Context& context, const std::vector<std::string>& items,
              const std::function<Result<void>(const std::string&)>& one) {
   Failures failures(context);

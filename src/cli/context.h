@@ -26,7 +26,7 @@ struct Context {
   bool json = false;
   bool verbose = false;
   int exit_code = kDone;
-  std::vector<std::string> command; /* of `run`: what follows its own options */
+  std::vector<std::string> command; /* of `run` and `exec`: what follows their own options */
 
   Pins pins() const { return Pins(pin_root); }
 };
@@ -39,6 +39,7 @@ struct Command {
   bool needs_root = true;
   bool takes_command = false; /* its options end at the first word that is none, or at `--` */
   bool hidden = false;        /* for programs: help does not list it */
+  bool after_dashes = false;  /* of those: only at `--` */
 };
 std::span<const Command> commands();
 
@@ -76,6 +77,10 @@ class Failures {
   const Context& context_;
   std::vector<Error> errors_;
 };
+
+/* The exit code, once what was printed is written: what could not be is a failure too. A reader that went away
+ * knows that it did. */
+int flushed(int code);
 
 /* Calls `one` for each item; every failure is reported. */
 int for_each(const Context& context, const std::vector<std::string>& items,
@@ -129,5 +134,9 @@ void add_debug(CLI::App& app, Context& context);
 void add_fsck(CLI::App& app, Context& context);
 void add_complete(CLI::App& app, Context& context);
 void add_man(CLI::App& app, Context& context);
+void add_apply(CLI::App& app, Context& context);
+void add_save(CLI::App& app, Context& context);
+void add_import(CLI::App& app, Context& context);
+void add_exec(CLI::App& app, Context& context);
 
 }  // namespace ctnbpf::cli

@@ -24,6 +24,8 @@ namespace ctnbpf::cli {
 std::span<const Command> commands() {
   static constexpr std::array kCommands = {
       Command{"run", "run a command in a container", add_run, true, true},
+      Command{"exec", "become a command in containers: attach, then execve", add_exec, true, true,
+              false, true},
       Command{"tree", "show hierarchies and containers", add_tree},
       Command{"stat", "show use, peaks, limits and refusals", add_stat},
       Command{"top", "show use and refusals live", add_top},
@@ -39,6 +41,9 @@ std::span<const Command> commands() {
       Command{"explain", "show every bound on a process's tasks, and which is nearest",
               add_explain},
       Command{"files", "list who holds the open files charged to a container", add_files},
+      Command{"apply", "make the machine as a file says", add_apply},
+      Command{"save", "print what there is as such a file", add_save},
+      Command{"import", "print files of libcgroup and OpenVZ as such a file", add_import, false},
       Command{"hierarchy", "make, list and destroy hierarchies", add_hierarchy},
       Command{"subsystems", "list subsystems and their attributes", add_subsystems},
       Command{"events", "show what happened: refusals, containers that became empty", add_events},
@@ -60,6 +65,11 @@ std::span<const Command> commands() {
 const char* version() { return CTNBPF_VERSION; }
 
 namespace {
+
+std::size_t dashes(const std::vector<std::string>& words, std::size_t at) {
+  auto from = words.begin() + static_cast<std::ptrdiff_t>(at);
+  return static_cast<std::size_t>(std::find(from, words.end(), "--") - words.begin());
+}
 
 /* `help COMMAND...` is `COMMAND... --help`. */
 void rewrite_help(std::vector<std::string>& words) {
@@ -170,7 +180,9 @@ int run(int argc, char** argv) {
   }
 
   if (chosen != nullptr && chosen->takes_command) {
-    std::size_t end = options_end(*app.get_subcommand(chosen->name), words, *verb + 1);
+    std::size_t end = chosen->after_dashes
+                          ? dashes(words, *verb + 1)
+                          : options_end(*app.get_subcommand(chosen->name), words, *verb + 1);
     std::size_t skip = end < words.size() && words[end] == "--" ? 1 : 0;
     context.command.assign(words.begin() + static_cast<std::ptrdiff_t>(end + skip), words.end());
     words.resize(end);
@@ -199,14 +211,6 @@ void occupy_standard_descriptors() {
   for (int fd = 0; fd <= 2; fd++)
     if (::fcntl(fd, F_GETFD) < 0)
       (void)::open("/dev/null", (fd == 0 ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
-}
-
-/* What could not be written is a failure too. A reader that went away knows that it did. */
-int flushed(int code) {
-  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
-  if (code != kDone) return code; /* which was reported, be it this */
-  if (errno != EPIPE) note(fmt::format("write to standard output: {}", std::strerror(errno)));
-  return kFailed;
 }
 
 }  // namespace

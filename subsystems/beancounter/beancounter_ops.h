@@ -145,6 +145,25 @@ struct BeanCounter {
         [&mode, flat = text[0] == '1'] { store(mode, static_cast<__u8>(flat ? BEANS_FLAT : 0)); });
   }
 
+  /* --- in a layout --- */
+
+  static std::string full(const char* attribute) {
+    return fmt::format("{}.{}", Kind::kName, attribute);
+  }
+  static Result<NormalForm> normal_barrier(const std::string& text) {
+    return ctnbpf::normal_limit(full("barrier"), text, kHighestBean);
+  }
+  static Result<NormalForm> normal_limit(const std::string& text) {
+    return ctnbpf::normal_limit(full("limit"), text, kHighestBean);
+  }
+  static Result<NormalForm> normal_ceiling(const std::string& text) {
+    CTN_ASSIGN(std::uint64_t both, parse_limit(full("ceiling"), text, kHighestBean));
+    return NormalForm{{"barrier", to_string(Value{both})}, {"limit", to_string(Value{both})}};
+  }
+  static Result<NormalForm> normal_flat(const std::string& text) {
+    return normal_flag(full("flat"), text);
+  }
+
   /* --- operations --- */
 
   static Result<void> bind(Writer& writer, Slot root) {

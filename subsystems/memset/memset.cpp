@@ -24,8 +24,15 @@ constexpr std::array kAttributes = {
         "memory nodes to allocate from: such as 0-1 or all; empty: those of the container above",
         "--mems"),
     Ops::exclusive("1: no sibling may have any of these nodes"),
-    Attribute{"memory_migrate", "1: pages of tasks move with the set, and when they come",
-              Ops::read_flag<PLACE_MIGRATE>, placement::prepare_migrate},
+    Attribute{
+        .name = "memory_migrate",
+        .help = "1: pages of tasks move with the set, and when they come",
+        .read = Ops::read_flag<PLACE_MIGRATE>,
+        .prepare = placement::prepare_migrate,
+        .on = On::kContainer,
+        .initial = "0",
+        .normal =
+            [](const std::string& text) { return normal_flag("memset.memory_migrate", text); }},
     Ops::effective("nodes in use now: those with memory, by the list that is in force"),
     Ops::how(),
     Ops::driver("how memory is placed: cgroup2, cgroup1 or affinity (memory policy)"),

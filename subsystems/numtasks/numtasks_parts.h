@@ -35,6 +35,10 @@ Result<Value> read_shares(const State& state, Slot slot);
 Result<Change> prepare_shares(Writer& writer, Slot slot, const std::string& text);
 Result<Value> read_total(const State& state, Slot slot);
 Result<Change> prepare_total(Writer& writer, Slot slot, const std::string& text);
+Result<NormalForm> normal_shares(const std::string& text);
+Result<NormalForm> normal_total(const std::string& text);
+/* Without what `max` comes to on this machine. */
+Result<Value> own_total(const State& state, Slot slot);
 /* A container was taken out of the tree: its min goes back. */
 void give_shares_back(Writer& writer, Slot slot);
 /* After a writer was killed: makes the words anew if it left a change of shares half done. */
@@ -50,6 +54,8 @@ Result<Value> read_rate(const State& state, Slot slot);
 Result<Change> prepare_rate(Writer& writer, Slot slot, const std::string& text);
 Result<Value> read_interval(const State& state, Slot slot);
 Result<Change> prepare_interval(Writer& writer, Slot slot, const std::string& text);
+Result<NormalForm> normal_rate(const std::string& text);
+Result<NormalForm> normal_interval(const std::string& text);
 /* Marks those whom a rate concerns in `top` and below: the container's own, or of one above. */
 void flag_rates(Writer& writer, Slot top);
 

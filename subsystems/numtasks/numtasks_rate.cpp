@@ -40,6 +40,15 @@ Result<Wanted> parse(const std::string& text) {
   return Wanted{rate, seconds};
 }
 
+Result<std::uint64_t> parse_interval(const std::string& text) {
+  CTN_ASSIGN(std::uint64_t seconds, parse_limit("numtasks.forkrate_interval", text, kLongest));
+  if (seconds == 0 || seconds == CTN_UNLIMITED)
+    return Error{EINVAL,
+                 fmt::format("numtasks.forkrate_interval cannot be '{}': use 1 to {} seconds",
+                             printable(text.substr(0, 80)), kLongest)};
+  return seconds;
+}
+
 Result<void> not_a_root(const Writer& writer, Slot slot) {
   if (slot >= CTN_MAX_HIER) return {};
   return Error{EPERM, fmt::format("{} is a root and has no fork rate: set it on a container below",
@@ -107,11 +116,7 @@ Result<Value> read_interval(const State& state, Slot slot) {
 
 Result<Change> prepare_interval(Writer& writer, Slot slot, const std::string& text) {
   CTN_TRY(not_a_root(writer, slot));
-  CTN_ASSIGN(std::uint64_t seconds, parse_limit("numtasks.forkrate_interval", text, kLongest));
-  if (seconds == 0 || seconds == CTN_UNLIMITED)
-    return Error{EINVAL,
-                 fmt::format("numtasks.forkrate_interval cannot be '{}': use 1 to {} seconds",
-                             printable(text.substr(0, 80)), kLongest)};
+  CTN_ASSIGN(std::uint64_t seconds, parse_interval(text));
   CTN_ASSIGN(auto all, writer.records<numtasks_state>("numtasks"));
   CTN_ASSIGN(auto rates, writer.records<numtasks_rate>("numtasks_rates"));
   return Change([all, rates, slot, seconds] {
@@ -119,6 +124,18 @@ Result<Change> prepare_interval(Writer& writer, Slot slot, const std::string& te
     store(all[slot].rate_interval, static_cast<__u32>(seconds));
     forget_forks(rates[slot]);
   });
+}
+
+Result<NormalForm> normal_rate(const std::string& text) {
+  CTN_ASSIGN(Wanted wanted, parse(text));
+  NormalForm out{{"forkrate", to_string(Value{wanted.rate})}};
+  if (wanted.seconds != 0) out.emplace_back("forkrate_interval", std::to_string(wanted.seconds));
+  return out;
+}
+
+Result<NormalForm> normal_interval(const std::string& text) {
+  CTN_ASSIGN(std::uint64_t seconds, parse_interval(text));
+  return NormalForm{{"forkrate_interval", std::to_string(seconds)}};
 }
 
 }  // namespace ctnbpf::numtasks

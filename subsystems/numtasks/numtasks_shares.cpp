@@ -177,6 +177,17 @@ class Books final : public shares::Table {
   std::uint32_t total_ = 0;
 };
 
+Result<std::uint64_t> parse_total(const std::string& text) {
+  CTN_ASSIGN(std::uint64_t total, parse_limit("numtasks.total_numtasks", text, kHighest));
+  if (total == 0)
+    return Error{
+        EINVAL,
+        fmt::format("numtasks.total_numtasks cannot be '0': use a number from 1 to {}, or 'max' "
+                    "for the kernel's threads-max",
+                    kHighest)};
+  return total;
+}
+
 Error on(const Writer& writer, Slot slot, const Error& error) {
   return error.within(
       fmt::format("numtasks.shares of {}", printable(tree::address_of(writer, slot))));
@@ -224,17 +235,28 @@ Result<Value> read_total(const State& state, Slot slot) {
   return Value{std::uint64_t{total_of(all[state.nodes()[slot].hierarchy % CTN_MAX_HIER])}};
 }
 
+Result<NormalForm> normal_shares(const std::string& text) {
+  ctn_shares initial = {CTN_DONT_CARE, CTN_DONT_CARE, CTN_SHARES_DIVISOR, 0, CTN_DONT_CARE};
+  CTN_ASSIGN(ctn_shares wanted, shares::parse("numtasks.shares", text, initial));
+  return NormalForm{{"shares", shares::to_string(wanted)}};
+}
+
+Result<Value> own_total(const State& state, Slot slot) {
+  CTN_ASSIGN(auto all, states(state));
+  std::uint32_t own = all[state.nodes()[slot].hierarchy % CTN_MAX_HIER].total;
+  return Value{own == 0 ? std::uint64_t{CTN_UNLIMITED} : std::uint64_t{own}};
+}
+
+Result<NormalForm> normal_total(const std::string& text) {
+  CTN_ASSIGN(std::uint64_t total, parse_total(text));
+  return NormalForm{{"total_numtasks", to_string(Value{total})}};
+}
+
 Result<Change> prepare_total(Writer& writer, Slot slot, const std::string& text) {
-  CTN_ASSIGN(std::uint64_t total, parse_limit("numtasks.total_numtasks", text, kHighest));
+  CTN_ASSIGN(std::uint64_t total, parse_total(text));
   if (slot >= CTN_MAX_HIER)
     return Error{EPERM, fmt::format("total_numtasks belongs to the hierarchy: set it on {}:/",
                                     tree::hierarchy_name(writer, writer.nodes()[slot].hierarchy))};
-  if (total == 0)
-    return Error{
-        EINVAL,
-        fmt::format("numtasks.total_numtasks cannot be '0': use a number from 1 to {}, or 'max' "
-                    "for the kernel's threads-max",
-                    kHighest)};
   CTN_ASSIGN(Books books, Books::open(writer));
   auto kept = std::make_shared<Books>(std::move(books));
   return Change([kept, slot, total] {

@@ -126,12 +126,24 @@ Result<Change> prepare_strict(Writer& writer, const PlaceKind& kind, Slot slot,
   return sets.prepare_flag(slot, PLACE_STRICT, wanted);
 }
 
-Result<Change> prepare_placement(Writer& writer, const PlaceKind& kind, Slot slot,
-                                 const std::string& text) {
+Result<NormalForm> normal_list(const PlaceKind& kind, const std::string& text) {
+  IndexSet online = kind.online();
+  CTN_ASSIGN(IndexSet set, parse_index_set(full(kind, kind.list), text, kind.limit, &online));
+  return NormalForm{{kind.list, set.to_string()}};
+}
+
+Result<NormalForm> normal_placement(const PlaceKind& kind, const std::string& text) {
   std::string wanted = text.substr(0, text.size() - (text.ends_with('\n') ? 1 : 0));
   if (wanted != "auto" && wanted != "cgroup" && wanted != "affinity")
     return Error{EINVAL, fmt::format("{} cannot be '{}': use auto, cgroup or affinity",
                                      full(kind, "placement"), printable(wanted.substr(0, 80)))};
+  return NormalForm{{"placement", wanted}};
+}
+
+Result<Change> prepare_placement(Writer& writer, const PlaceKind& kind, Slot slot,
+                                 const std::string& text) {
+  CTN_ASSIGN(NormalForm normal, normal_placement(kind, text));
+  const std::string& wanted = normal[0].second;
   CTN_TRY(require_root(writer, kind, "placement", slot));
   if (writer.nodes()[slot].dependants != 0)
     return Error{EBUSY, fmt::format("{} has containers: {} can be chosen before there are any",

@@ -27,6 +27,9 @@ Result<Change> prepare_strict(Writer& writer, const PlaceKind& kind, Slot slot,
 Result<Change> prepare_placement(Writer& writer, const PlaceKind& kind, Slot slot,
                                  const std::string& text);
 
+Result<NormalForm> normal_list(const PlaceKind& kind, const std::string& text);
+Result<NormalForm> normal_placement(const PlaceKind& kind, const std::string& text);
+
 Result<void> bind(Writer& writer, const PlaceKind& kind, Slot root);
 Result<void> create(Writer& writer, const PlaceKind& kind, Slot slot);
 void removed(Writer& writer, const PlaceKind& kind, Slot slot);
@@ -45,13 +48,18 @@ class PlacementOps {
             .help = help,
             .read = read_list,
             .prepare = prepare_list,
-            .run_option = run_option};
+            .run_option = run_option,
+            .on = On::kContainer,
+            .normal = normal_list};
   }
   static constexpr Attribute exclusive(const char* help) {
     return {.name = kKind.exclusive,
             .help = help,
             .read = read_flag<PLACE_EXCLUSIVE>,
-            .prepare = prepare_exclusive};
+            .prepare = prepare_exclusive,
+            .on = On::kContainer,
+            .initial = "0",
+            .normal = normal_flag<&PlaceKind::exclusive>};
   }
   static constexpr Attribute effective(const char* help) {
     return {.name = kKind.effective, .help = help, .read = read_effective};
@@ -61,7 +69,10 @@ class PlacementOps {
             .help = "of a root without containers: auto, cgroup or affinity",
             .read = read_placement,
             .prepare = prepare_placement,
-            .hierarchy_option = "--placement"};
+            .hierarchy_option = "--placement",
+            .on = On::kRoot,
+            .initial = "auto",
+            .normal = normal_placement};
   }
   static constexpr Attribute driver(const char* help) {
     return {.name = "driver", .help = help, .read = read_driver};
@@ -72,7 +83,12 @@ class PlacementOps {
             .read = read_strict,
             .prepare = prepare_strict,
             .hierarchy_option = "--strict-cpusets",
-            .flag = true};
+            .flag = true,
+            .on = On::kRoot,
+            .initial = "0",
+            .normal = [](const std::string& text) {
+              return ctnbpf::normal_flag(std::string(kKind.name) + ".strict", text);
+            }};
   }
 
   /* Everything but what only one of the two has. */
@@ -106,6 +122,17 @@ class PlacementOps {
   }
 
  private:
+  static Result<NormalForm> normal_list(const std::string& text) {
+    return placement::normal_list(kKind, text);
+  }
+  static Result<NormalForm> normal_placement(const std::string& text) {
+    return placement::normal_placement(kKind, text);
+  }
+  template <const char* PlaceKind::*kName>
+  static Result<NormalForm> normal_flag(const std::string& text) {
+    return ctnbpf::normal_flag(std::string(kKind.name) + "." + kKind.*kName, text);
+  }
+
   static Result<Value> read_list(const State& s, Slot slot) {
     return placement::read_list(s, kKind, slot);
   }

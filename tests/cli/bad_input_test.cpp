@@ -128,7 +128,7 @@ TEST_F(BadInput, UnprivilegedIsToldAtOnce) {
       {"attach", "default:/a", "1"}, {"hierarchy", "create", "x"},
       {"kill", "default:/a"}};
   for (const std::string& name : commands())
-    if (name != "run" && name != "doctor")
+    if (name != "run" && name != "exec" && name != "doctor" && name != "import")
       all.push_back({name}); /* at once: before it asks for arguments */
   for (const std::vector<std::string>& args : all) {
     Output refused = as_nobody(args);
@@ -140,6 +140,7 @@ TEST_F(BadInput, UnprivilegedIsToldAtOnce) {
   EXPECT_TRUE(exists("default:/a"));
   EXPECT_FALSE(exists("default:/b"));
 
+  EXPECT_EQ(as_nobody({"exec", "default:/a", "--", "echo", "ran"}).code, 125);
   Output run = as_nobody({"run", "echo", "ran"});
   EXPECT_EQ(run.code, 125);
   EXPECT_EQ(run.out, "");
