@@ -122,5 +122,7 @@ void add_events(CLI::App& app, Context& context);
 void add_files(CLI::App& app, Context& context);
 void add_debug(CLI::App& app, Context& context);
 void add_fsck(CLI::App& app, Context& context);
+void add_mount(CLI::App& app, Context& context);
+void add_chown(CLI::App& app, Context& context);
 
 }  // namespace ctnbpf::cli
