@@ -118,31 +118,32 @@ Result<Slot> child_of(const State& state, const Inode& parent, const std::string
 
 }  // namespace
 
-void Changes::submit(Job job) {
+void Changes::submit(Writer::Slots slots, Job job) {
   std::lock_guard lock(mutex_);
-  jobs_.push_back(std::move(job));
+  jobs_.push_back({slots, std::move(job)});
   came_.notify_one();
 }
 
-Changes::Job Changes::next() {
+Changes::Item Changes::next() {
   std::unique_lock lock(mutex_);
   came_.wait(lock, [this] { return !jobs_.empty(); });
-  Job job = std::move(jobs_.front());
+  Item item = std::move(jobs_.front());
   jobs_.pop_front();
-  return job;
+  return item;
 }
 
-bool Changes::more() {
+/* Is there a next one that a Writer with these slots can do? */
+bool Changes::more(Writer::Slots slots) {
   std::lock_guard lock(mutex_);
-  return !jobs_.empty();
+  return !jobs_.empty() && (slots == Writer::Slots::kAll || jobs_.front().slots == slots);
 }
 
 void Changes::run() {
   for (;;) {
-    Job job = next();
-    auto writer = Writer::open(pins_);
-    job(writer);
-    for (int i = 1; i < kTogether && more(); i++) next()(writer);
+    Item first = next();
+    auto writer = Writer::open(pins_, first.slots);
+    first.job(writer);
+    for (int i = 1; i < kTogether && more(first.slots); i++) next().job(writer);
   }
 }
 

@@ -22,17 +22,22 @@ class Changes {
   /* Called once, with the Writer or the reason why there is none. */
   using Job = std::function<void(Result<Writer>& writer)>;
   explicit Changes(const Pins& pins) : pins_(pins) {}
-  void submit(Job job);
+  /* `slots`: what the job needs; kAll to make containers. */
+  void submit(Writer::Slots slots, Job job);
   [[noreturn]] void run();
 
  private:
-  Job next();
-  bool more();
+  struct Item {
+    Writer::Slots slots;
+    Job job;
+  };
+  Item next();
+  bool more(Writer::Slots slots);
 
   const Pins& pins_;
   std::mutex mutex_;
   std::condition_variable came_;
-  std::deque<Job> jobs_;
+  std::deque<Item> jobs_;
 };
 
 /* A write to a file: `text` is all of it. `opener` had it opened. */

@@ -53,12 +53,6 @@ Error as_gone(const Error& error) {
   return error.code == ENOENT ? Error{ENODEV, error.what} : error;
 }
 
-Result<State> look(const Server& server) {
-  auto state = State::open(server.pins());
-  if (!state) return as_gone(state.error());
-  return state;
-}
-
 /* Has `work` answer the request, or answers it with the errno of what it returns. */
 template <typename Work>
 void answer(fuse_req_t req, const Work& work) {
@@ -76,10 +70,11 @@ void answer(fuse_req_t req, const Work& work) {
 
 /* The same with the writer lock, later. What is wrong is noted in .errors. */
 template <typename Work>
-void change(fuse_req_t req, const Inode& inode, const Work& work) {
+void change(fuse_req_t req, const Inode& inode, const Work& work,
+            Writer::Slots slots = Writer::Slots::kUsed) {
   Server& server = server_of(req);
   Client client = client_of(req);
-  server.changes().submit([&server, req, inode, client, work](Result<Writer>& writer) {
+  server.changes().submit(slots, [&server, req, inode, client, work](Result<Writer>& writer) {
     answer(req, [&]() -> Result<void> {
       if (!writer) return as_gone(writer.error());
       Layout layout(server.style(), *writer);
@@ -122,8 +117,8 @@ void on_init(void*, fuse_conn_info* connection) {
 
 void on_lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   answer(req, [&]() -> Result<void> {
-    CTN_ASSIGN(State state, look(server_of(req)));
-    Layout layout(server_of(req).style(), state);
+    CTN_ASSIGN(States::Lease state, server_of(req).states().look());
+    Layout layout(server_of(req).style(), *state);
     CTN_ASSIGN(Inode dir, directory(layout, parent));
     auto found = layout.find(dir, parent == FUSE_ROOT_ID, name);
     if (!found) return Error{ENOENT, "no such name"};
@@ -134,8 +129,8 @@ void on_lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
 
 void on_getattr(fuse_req_t req, fuse_ino_t number, fuse_file_info*) {
   answer(req, [&]() -> Result<void> {
-    CTN_ASSIGN(State state, look(server_of(req)));
-    return reply_status(req, Layout(server_of(req).style(), state), number);
+    CTN_ASSIGN(States::Lease state, server_of(req).states().look());
+    return reply_status(req, Layout(server_of(req).style(), *state), number);
   });
 }
 
@@ -157,16 +152,18 @@ void on_setattr(fuse_req_t req, fuse_ino_t number, struct stat* st, int to_set, 
 }
 
 void on_mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
-  change(req, Inode::of(parent),
-         [=, wanted = std::string(name)](Writer& writer, const Layout& layout,
-                                         const Client& client) -> Result<void> {
-           CTN_ASSIGN(Inode dir, directory(layout, parent));
-           if (layout.find(dir, parent == FUSE_ROOT_ID, wanted))
-             return Error{EEXIST, "'" + printable(wanted) + "' exists already"};
-           CTN_ASSIGN(Slot slot, make_directory(writer, dir, wanted, mode, client));
-           reply_entry(req, layout, layout.directory(slot));
-           return {};
-         });
+  change(
+      req, Inode::of(parent),
+      [=, wanted = std::string(name)](Writer& writer, const Layout& layout,
+                                      const Client& client) -> Result<void> {
+        CTN_ASSIGN(Inode dir, directory(layout, parent));
+        if (layout.find(dir, parent == FUSE_ROOT_ID, wanted))
+          return Error{EEXIST, "'" + printable(wanted) + "' exists already"};
+        CTN_ASSIGN(Slot slot, make_directory(writer, dir, wanted, mode, client));
+        reply_entry(req, layout, layout.directory(slot));
+        return {};
+      },
+      Writer::Slots::kAll);
 }
 
 void on_rmdir(fuse_req_t req, fuse_ino_t parent, const char* name) {
@@ -199,8 +196,8 @@ void on_rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t t
 void take_text(Server& server, OpenFile& file) {
   auto text = [&]() -> Result<std::string> {
     if (file.inode.file == kErrors) return server.journal().text(file.opener.uid);
-    CTN_ASSIGN(State state, look(server));
-    Layout layout(server.style(), state);
+    CTN_ASSIGN(States::Lease state, server.states().look());
+    Layout layout(server.style(), *state);
     if (!layout.alive(file.inode)) return Error{ENODEV, "the container is gone"};
     return contents(layout, server.style(), file.inode, file.opener);
   }();
@@ -239,8 +236,8 @@ void on_read(fuse_req_t req, fuse_ino_t, std::size_t size, off_t offset, fuse_fi
     if (offset == 0 && file.was_read) {
       take_text(server, file);
     } else {
-      CTN_ASSIGN(State state, look(server));
-      if (!Layout(server.style(), state).alive(file.inode))
+      CTN_ASSIGN(States::Lease state, server.states().look());
+      if (!Layout(server.style(), *state).alive(file.inode))
         return Error{ENODEV, "the container is gone"};
     }
     file.was_read = true;
@@ -277,7 +274,7 @@ void on_poll(fuse_req_t req, fuse_ino_t, fuse_file_info* fi, fuse_pollhandle* wa
       std::lock_guard lock(file.mutex);
       if (owned) server.watch().add(&file, file.inode, file.text, owned.release());
       /* After that, so that no change is between the two. */
-      if (events_now(server.pins(), file.inode) != file.text) ready |= POLLPRI | POLLERR;
+      if (events_now(server.states(), file.inode) != file.text) ready |= POLLPRI | POLLERR;
     }
     (void)fuse_reply_poll(req, ready);
     return {};
@@ -303,8 +300,8 @@ void on_readdir(fuse_req_t req, fuse_ino_t number, std::size_t size, off_t offse
   answer(req, [&]() -> Result<void> {
     auto& opened = *reinterpret_cast<OpenDirectory*>(fi->fh);
     if (offset == 0) {
-      CTN_ASSIGN(State state, look(server_of(req)));
-      Layout layout(server_of(req).style(), state);
+      CTN_ASSIGN(States::Lease state, server_of(req).states().look());
+      Layout layout(server_of(req).style(), *state);
       CTN_ASSIGN(Inode dir, directory(layout, number));
       opened.entries = {{".", Inode::of(number)}, {"..", Inode::of(FUSE_ROOT_ID)}};
       for (Entry& one : layout.list(dir, number == FUSE_ROOT_ID))

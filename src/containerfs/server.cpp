@@ -55,6 +55,7 @@ void Server::serve() {
   sigset_t end = end_signals();
   sigprocmask(SIG_BLOCK, &end, nullptr); /* before there are threads */
   signal(SIGPIPE, SIG_IGN);
+  std::thread([this] { states_.run(); }).detach();
   std::thread([this] { changes_.run(); }).detach();
   std::thread([this] { watch_.run(); }).detach();
   for (int i = 0; i < kThreads; i++) std::thread([this] { work(); }).detach();

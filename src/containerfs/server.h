@@ -8,6 +8,7 @@
 #include "journal.h"
 #include "layout.h"
 #include "pins.h"
+#include "states.h"
 #include "watch.h"
 
 struct fuse_session;
@@ -17,7 +18,11 @@ namespace ctnbpf::containerfs {
 class Server {
  public:
   Server(const Pins& pins, Style style)
-      : pins_(pins), style_(std::move(style)), changes_(pins_), watch_(pins_) {}
+      : pins_(pins),
+        style_(std::move(style)),
+        states_(pins_),
+        changes_(pins_),
+        watch_(pins_, states_) {}
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
@@ -28,6 +33,7 @@ class Server {
 
   const Pins& pins() const { return pins_; }
   const Style& style() const { return style_; }
+  States& states() { return states_; }
   Changes& changes() { return changes_; }
   Journal& journal() { return journal_; }
   Watch& watch() { return watch_; }
@@ -37,6 +43,7 @@ class Server {
 
   Pins pins_;
   Style style_;
+  States states_;
   Changes changes_;
   Journal journal_;
   Watch watch_;

@@ -18,11 +18,11 @@ constexpr int kLookEvery = 100; /* ms */
 
 }  // namespace
 
-std::string events_now(const Pins& pins, const Inode& inode) {
+std::string events_now(States& states, const Inode& inode) {
   static const Style kAny;
-  auto state = State::open(pins);
-  if (!state || !Layout(kAny, *state).alive(inode)) return "";
-  return events_of(*state, inode.slot);
+  auto state = states.look();
+  if (!state || !Layout(kAny, **state).alive(inode)) return "";
+  return events_of(**state, inode.slot);
 }
 
 void Watch::add(const void* opened, const Inode& inode, const std::string& seen,
@@ -45,7 +45,7 @@ void Watch::remove(const void* opened) {
 void Watch::look() {
   std::lock_guard lock(mutex_);
   for (auto one = waiters_.begin(); one != waiters_.end();) {
-    if (events_now(pins_, one->second.inode) == one->second.seen) {
+    if (events_now(states_, one->second.inode) == one->second.seen) {
       ++one;
       continue;
     }

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "inode.h"
-#include "pins.h"
+#include "states.h"
 
 struct fuse_pollhandle;
 
@@ -15,7 +15,7 @@ namespace ctnbpf::containerfs {
 
 class Watch {
  public:
-  explicit Watch(const Pins& pins) : pins_(pins) {}
+  Watch(const Pins& pins, States& states) : pins_(pins), states_(states) {}
   /* `opened` waits until the text of `inode` is another than `seen`; owns `waiter`, which replaces one
    * before. */
   void add(const void* opened, const Inode& inode, const std::string& seen,
@@ -32,12 +32,13 @@ class Watch {
   void look();
 
   const Pins& pins_;
+  States& states_;
   std::mutex mutex_;
   std::condition_variable came_;
   std::map<const void*, Waiter> waiters_;
 };
 
 /* The text now; empty: the container is gone. */
-std::string events_now(const Pins& pins, const Inode& inode);
+std::string events_now(States& states, const Inode& inode);
 
 }  // namespace ctnbpf::containerfs

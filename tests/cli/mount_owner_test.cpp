@@ -1,11 +1,10 @@
-/* Containers of users who are not root, through a mount, and mount(8)'s helpers. */
+/* Containers of users who are not root, through a mount. */
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
-#include <filesystem>
 #include <thread>
 
 #include "cli_test.h"
@@ -186,76 +185,6 @@ TEST_F(MountOwner, Chown) {
   fails({"chown", "", "default:/a"}, 1, {"no user ''"});
   fails({"create", "default:/q", "--owner", "4294967295"}, 1, {"no user '4294967295'"});
   EXPECT_FALSE(exists("default:/q"));
-}
-
-/* mount(8) looks for its helpers in /sbin alone. */
-class Helper : public CliTest {
- protected:
-  void SetUp() override {
-    CliTest::SetUp();
-    for (const char* name : {"mount.container", "mount.cpuset"}) {
-      std::string link = std::string("/sbin/") + name;
-      std::filesystem::path target = std::filesystem::path(ctnbpf_path()).parent_path() / name;
-      if (::symlink(target.c_str(), link.c_str()) == 0) made_.push_back(link);
-    }
-    dir_ = "/run/ctnbpf-fs-helper";
-    ::mkdir(dir_.c_str(), 0755);
-  }
-  void TearDown() override {
-    unmount(dir_);
-    ::rmdir(dir_.c_str());
-    for (const std::string& one : made_) ::unlink(one.c_str());
-    CliTest::TearDown();
-  }
-  Output mount(const std::string& words) const { return shell("mount " + words + " " + dir_); }
-  /* The subsystems are free. */
-  void destroy_default() const { out({"hierarchy", "destroy", "default"}); }
-
-  std::string dir_;
-  std::vector<std::string> made_;
-};
-
-TEST_F(Helper, TheLineOf2006) {
-  Output busy = mount("-t container -o numtasks,cpuacct none");
-  EXPECT_EQ(busy.code, 32);
-  EXPECT_NE(busy.err.find("'numtasks' is bound to hierarchy 'default'"), std::string::npos)
-      << busy.err;
-  EXPECT_FALSE(Mounted::is_mounted(dir_));
-  destroy_default();
-  ASSERT_EQ(mount("-t container -o numtasks,cpuacct none").err, "");
-  EXPECT_TRUE(Mounted::is_mounted(dir_));
-  EXPECT_NE(out({"hierarchy", "list"}).find("cpuacct,numtasks"), std::string::npos);
-  EXPECT_EQ(::mkdir((dir_ + "/x").c_str(), 0755), 0);
-  EXPECT_EQ(read_from(dir_ + "/x/numtasks.limit"), "max\n");
-  unmount(dir_);
-  /* It is found again, and by its name. */
-  ASSERT_EQ(mount("-t container -o cpuacct,numtasks,noprefix none").err, "");
-  EXPECT_EQ(read_from(dir_ + "/x/limit"), "max\n");
-  unmount(dir_);
-  std::string name = out({"hierarchy", "list"});
-  name = name.substr(0, name.find(' '));
-  ASSERT_EQ(mount("-t container " + name).err, "");
-  EXPECT_EQ(::rmdir((dir_ + "/x").c_str()), 0);
-  EXPECT_NE(mount("-t container -o numtask none").err.find("did you mean"), std::string::npos);
-}
-
-TEST_F(Helper, Cpuset) {
-  destroy_default();
-  ASSERT_EQ(mount("-t cpuset none").err, "");
-  EXPECT_EQ(mount("-t cpuset none").err, ""); /* each cset command does that again */
-  EXPECT_EQ(shell("grep -c ' " + dir_ + " fuse.ctnbpf ' /proc/self/mounts").out, "1\n");
-  std::string cpus = read_from(dir_ + "//cpus");
-  EXPECT_NE(cpus.find_first_of("0123456789"), std::string::npos) << cpus;
-  for (const char* name : {"z", "b", "m"}) ASSERT_EQ(::mkdir((dir_ + "/" + name).c_str(), 0755), 0);
-  Output listed = shell("ls -U -p " + dir_ + " | grep / ");
-  EXPECT_EQ(listed.out, "m/\nb/\nz/\n"); /* newest first */
-  listed = shell("ls -U " + dir_ + "/z");
-  EXPECT_EQ(listed.out,
-            "tasks\ncpus\nmems\ncpu_exclusive\nmem_exclusive\nmemory_migrate\nnotify_on_release\n");
-  EXPECT_EQ(write_to(dir_ + "/z/cpus", "0"), 0);
-  EXPECT_EQ(read_from(dir_ + "/z/cpus"), "0\n");
-  EXPECT_EQ(write_to(dir_ + "/z/cpus", "0-"), EINVAL);
-  for (const char* name : {"z", "b", "m"}) EXPECT_EQ(::rmdir((dir_ + "/" + name).c_str()), 0);
 }
 
 }  // namespace

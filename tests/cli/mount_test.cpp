@@ -238,6 +238,25 @@ TEST_F(Mount, PollTellsOfEvents) {
   ::close(fd);
 }
 
+TEST_F(Mount, ALimitWrittenHereRefusesForks) {
+  need_level(CTN_LEVEL_FALLBACK);
+  if (IsSkipped() || HasFatalFailure()) return;
+  create("default:/web");
+  Mounted fs({"default"});
+  ASSERT_EQ(write_to(fs / "web/numtasks.limit", "2\n"), 0);
+  int fd = ::open((fs / "web/events").c_str(), O_RDONLY | O_CLOEXEC);
+  Background bomb([&] {
+    if (write_to(fs / "web/procs", "0") != 0) return 1;
+    Background first([] { return ::pause(); });
+    return ::fork() < 0 && errno == EAGAIN ? 0 : 2;
+  });
+  EXPECT_EQ(bomb.wait(), 0);
+  pollfd one = {fd, POLLPRI, 0};
+  EXPECT_EQ(::poll(&one, 1, 20000), 1);
+  ::close(fd);
+  EXPECT_NE(read_from(fs / "web/events").find("\nforks_refused 1\n"), std::string::npos);
+}
+
 TEST_F(Mount, ReadingDoesNotWaitForWhoChangesThings) {
   create("default:/web");
   for (int i = 0; i < 10; i++) create("default:/web/" + std::to_string(i));
@@ -283,7 +302,6 @@ TEST_F(Mount, AServerThatIsKilledIsMountedAnew) {
 }
 
 TEST_F(Mount, BeancountersAndShortNames) {
-  need_level(CTN_LEVEL_ACCOUNTING);
   create("default:/web");
   Background task = sleeper("default:/web");
   Mounted fs({"default", "-o", "noprefix"});

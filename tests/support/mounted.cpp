@@ -38,7 +38,12 @@ std::string read_from(const std::string& path) {
   return text;
 }
 
+void need_fuse() {
+  if (::access("/dev/fuse", F_OK) != 0) (void)run({"modprobe", "fuse"});
+}
+
 Mounted::Mounted(const std::vector<std::string>& words) {
+  need_fuse();
   char place[] = "/run/ctnbpf-fs-test-XXXXXX";
   dir_ = ::mkdtemp(place);
   ::chmod(place, 0755);

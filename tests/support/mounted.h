@@ -15,6 +15,9 @@ std::string read_from(const std::string& path);
 /* 0 or the errno of what returns -1 for a failure. */
 int code_of(long returned);
 
+/* Loads its module where that has not been done. */
+void need_fuse();
+
 /* `ctnbpf mount` on a directory of its own until the end of this. */
 class Mounted {
  public:
