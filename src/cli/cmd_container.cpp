@@ -150,8 +150,9 @@ void add_create(CLI::App& app, Context& context) {
   app.add_option("-s,--set", options->settings, "set an attribute of each")
       ->type_name("ATTR=VALUE")
       ->allow_extra_args(false);
-  app.add_option("--owner", options->owner, "who may make containers below, and attach")
-      ->type_name("USER[:GROUP]");
+  app.add_option("--owner", options->owner,
+                 "USER[:GROUP] who may make containers below, and attach")
+      ->type_name("WHO");
   app.add_flag("--best-effort", options->best_effort, "also limits this kernel cannot enforce");
   app.callback([&context, options, &app] {
     auto ok = gather_addresses(*options);
