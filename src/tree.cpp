@@ -10,6 +10,7 @@
 #include "ctnbpf/events.h"
 #include "ctnbpf/membership.h"
 #include "ctnbpf/nearest.h"
+#include "ctnbpf/ownership.h"
 #include "ctnbpf/subsystem.h"
 #include "hooks.h"
 #include "tree_lists.h"
@@ -98,6 +99,8 @@ Result<std::uint32_t> create_hierarchy(Writer& writer, const std::string& name,
   root.parent = free;
   root.hierarchy = static_cast<std::uint8_t>(free);
   root.state = CTN_ACTIVE;
+  writer.infos()[free] = {};
+  set_default_ownership(writer.infos()[free]);
   if (auto bound = all_or_none(members, &Subsystem::bind, &Subsystem::unbind, writer, free);
       !bound) {
     root.state = CTN_FREE;
@@ -157,6 +160,7 @@ Result<Slot> create(Writer& writer, Slot parent, const std::string& name,
   ctn_info& info = writer.infos()[slot];
   info = {};
   info.created_ns = now_ns();
+  set_default_ownership(info);
   name.copy(info.name, CTN_NAME_MAX);
   if (owner) {
     node.flags |= CTN_TRANSIENT;

@@ -12,7 +12,7 @@
 
 #include <linux/types.h>
 
-#define CTN_LAYOUT 5
+#define CTN_LAYOUT 6
 #define CTN_MAGIC 0x63746e62 /* "ctnb" */
 
 #define CTN_MAX_HIER 8
@@ -88,6 +88,12 @@ struct ctn_info {
   __u32 owner_pid;   /* transient: pid of the run in the machine's own namespace */
   __u32 announced;   /* how many of the node's `releases` agentd has dealt with */
   char name[CTN_NAME_MAX + 1];
+  /* Whose it is, for containerfs; a root has them too. See ownership.h. */
+  __u64 owner;       /* uid, and the gid in the high half */
+  __u64 tasks_owner; /* likewise, of its lists of tasks */
+  __u16 mode;        /* permission bits */
+  __u16 tasks_mode;
+  __u32 pad;
 };
 
 #define CTN_TOMBS 1024
@@ -404,7 +410,7 @@ CTN_ASSERT(sizeof(struct ctn_node) == 64, "a node is one cache line");
 CTN_ASSERT(sizeof(struct ctn_key) == 16, "four keys are one cache line");
 CTN_ASSERT(sizeof(struct ctn_tomb) == 2048, "no room lost");
 CTN_ASSERT(sizeof(struct ctn_task) == 64, "a task record is one cache line");
-CTN_ASSERT(sizeof(struct ctn_info) == 288, "layout");
+CTN_ASSERT(sizeof(struct ctn_info) == 312, "layout");
 CTN_ASSERT(sizeof(struct ctn_event) == 80, "layout");
 CTN_ASSERT(sizeof(struct ctn_walk_task) == 104, "layout");
 

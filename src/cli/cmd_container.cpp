@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "context.h"
+#include "ctnbpf/ownership.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
 #include "value_json.h"
@@ -15,7 +16,8 @@ namespace ctnbpf::cli {
 namespace {
 
 Result<void> create_one(Writer& writer, const std::string& text, bool parents,
-                        const std::vector<std::string>& settings, bool best_effort) {
+                        const std::vector<std::string>& settings, bool best_effort,
+                        const std::optional<UserAndGroup>& owner) {
   CTN_ASSIGN(Address address, parse_address(text));
   std::vector<Slot> made;
   auto undo = [&](const Error& error) {
@@ -45,6 +47,7 @@ Result<void> create_one(Writer& writer, const std::string& text, bool parents,
     at = *slot;
   }
   if (auto ok = set_attributes(writer, at, settings, best_effort); !ok) return undo(ok.error());
+  if (owner) give_to(writer, at, *owner);
   return {};
 }
 
@@ -94,6 +97,7 @@ struct Options {
   std::vector<std::string> settings;
   std::vector<std::string> names;
   std::string name;
+  std::string owner;
   bool parents = false;
   bool recursive = false;
   bool lazy = false;
@@ -146,9 +150,21 @@ void add_create(CLI::App& app, Context& context) {
   app.add_option("-s,--set", options->settings, "set an attribute of each")
       ->type_name("ATTR=VALUE")
       ->allow_extra_args(false);
+  app.add_option("--owner", options->owner,
+                 "USER[:GROUP] who may make containers below, and attach")
+      ->type_name("WHO");
   app.add_flag("--best-effort", options->best_effort, "also limits this kernel cannot enforce");
-  app.callback([&context, options] {
-    if (auto ok = gather_addresses(*options); !ok) {
+  app.callback([&context, options, &app] {
+    auto ok = gather_addresses(*options);
+    std::optional<UserAndGroup> owner;
+    if (ok && app.count("--owner") != 0) {
+      auto parsed = parse_owner(options->owner);
+      if (parsed)
+        owner = *parsed;
+      else
+        ok = parsed.error();
+    }
+    if (!ok) {
       context.exit_code = fail(context, ok.error());
       return;
     }
@@ -160,8 +176,8 @@ void add_create(CLI::App& app, Context& context) {
         return;
       }
       context.exit_code = for_each(context, options->addresses, [&](const std::string& one) {
-        auto done =
-            create_one(*writer, one, options->parents, options->settings, options->best_effort);
+        auto done = create_one(*writer, one, options->parents, options->settings,
+                               options->best_effort, owner);
         if (!done) return Result<void>(with_cure(done.error()));
         auto its = new_caveats(*writer, options->settings); /* of limits that are really set */
         caveats.insert(caveats.end(), its.begin(), its.end());

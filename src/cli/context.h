@@ -138,5 +138,7 @@ void add_apply(CLI::App& app, Context& context);
 void add_save(CLI::App& app, Context& context);
 void add_import(CLI::App& app, Context& context);
 void add_exec(CLI::App& app, Context& context);
+void add_mount(CLI::App& app, Context& context);
+void add_chown(CLI::App& app, Context& context);
 
 }  // namespace ctnbpf::cli

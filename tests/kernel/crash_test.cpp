@@ -111,6 +111,10 @@ std::vector<Scenario> core_scenarios() {
        .there = "default:/v",
        .gone = "default:/w",
        .after = {{"rm", "default:/v"}}},
+      {.name = "chown",
+       .before = kMakeW,
+       .command = {"chown", "65534:65534", "default:/w"},
+       .after = kRemoveW},
       setting("set_limit", "numtasks.limit=5"),
       setting("set_shares", "numtasks.shares=min_shares=10,max_shares=50", Kills::kMany),
       setting("set_forkrate", "numtasks.forkrate=10/2"),
@@ -217,7 +221,7 @@ TEST(CrashCoverage, EveryCommandAndAttribute) {
   const std::set<std::string> only_read = {
       "tree",   "stat",   "get",   "ps",       "where", "explain",  "files", "subsystems",
       "events", "doctor", "debug", "exporter", "top",   "complete", "man",   "save",
-      "import"};
+      "import", "mount"};
   const std::set<std::string> have_their_own = {"run",      "up",    "down", "agentd",
                                                 "oci-hook", "apply", "exec"};
   std::set<std::string> commands;

@@ -1,0 +1,32 @@
+/* Who asks, as FUSE tells it, and what they may do. The kernel has checked the modes for who asks at the moment
+ * (default_permissions); a descriptor handed on must give nobody more than they have, so a write is checked again,
+ * for who opened the file and for who writes. */
+#pragma once
+
+#include <sys/types.h>
+
+#include <vector>
+
+#include "ctnbpf/abi.h"
+#include "ctnbpf/ownership.h"
+#include "ctnbpf/result.h"
+#include "ctnbpf/state.h"
+
+namespace ctnbpf::containerfs {
+
+struct Client {
+  pid_t thread = 0; /* as this process's pid namespace numbers it; 0: it has no number here */
+  uid_t uid = 0;
+  gid_t gid = 0;
+  std::vector<gid_t> groups;
+};
+
+bool may_write(const Ownership& file, const Client& client);
+
+/* May this client move these threads to `target`? EACCES: the list of tasks is not theirs. EPERM: a thread is
+ * somebody else's in part, or is in a container that is not of the tree that was given to them: it would
+ * escape what binds it there. */
+Result<void> may_attach(const State& state, Slot target, const Client& client,
+                        const std::vector<ctn_walk_task>& threads);
+
+}  // namespace ctnbpf::containerfs
