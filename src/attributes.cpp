@@ -124,11 +124,18 @@ std::vector<AttributeRef> attributes_of(const State& state, Slot slot) {
 }
 
 Result<AttributeRef> find_attribute(const State& state, Slot slot, const std::string& name) {
-  for (AttributeRef& one : attributes_of(state, slot))
-    if (one.full_name == name) return one;
-  std::string hierarchy = tree::hierarchy_name(state, state.nodes()[slot].hierarchy);
-  const Subsystem* owner = find_subsystem(name.substr(0, name.find('.')));
-  if (owner != nullptr && load(state.core().bound[owner->id]) != state.nodes()[slot].hierarchy + 1)
+  std::size_t dot = std::min(name.find('.'), name.size());
+  const Subsystem* owner = find_subsystem(name.substr(0, dot));
+  std::uint32_t in = state.nodes()[slot].hierarchy;
+  bool bound = owner != nullptr && load(state.core().bound[owner->id]) == in + 1;
+  std::span<const Attribute> all = kCoreAttributes;
+  if (dot < name.size()) all = bound ? owner->attributes : std::span<const Attribute>();
+  std::string_view own = dot < name.size() ? std::string_view(name).substr(dot + 1) : name;
+  for (const Attribute& attribute : all)
+    if (own == attribute.name)
+      return AttributeRef{dot < name.size() ? owner : nullptr, &attribute, name};
+  std::string hierarchy = tree::hierarchy_name(state, in);
+  if (owner != nullptr && !bound)
     return Error{ENOENT,
                  fmt::format("attribute '{}': subsystem '{}' is not bound to hierarchy '{}'",
                              printable(name), owner->name, hierarchy)};
