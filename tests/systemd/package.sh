@@ -25,6 +25,10 @@ restarted() { [[ $(pid_of ctnbpf-agentd) != "$1" ]] && active ctnbpf-agentd; }
 deb=$(echo "$root"/build/package/ctnbpf_*.deb)
 version=$(dpkg-deb -f "$deb" Version)
 # A version that does not know what this one has loaded.
+scrape() {
+  exec 3<>/dev/tcp/127.0.0.1/9974 && printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3 &&
+    grep '^ctnbpf_tasks_limit{hierarchy="default",path="/web"} 60' <&3
+}
 other_layout() {
   printf '#!/bin/sh\necho "ctnbpf: layout 4, this ctnbpf knows another: use the version that made them" >&2\nexit 1\n' \
     >"$1/usr/sbin/ctnbpf"
@@ -38,9 +42,24 @@ check 'the machine is up' is running systemctl is-system-running --wait
 check 'it installs' dpkg -i "$deb"
 check 'nothing is loaded' not ls /sys/fs/bpf/ctnbpf
 check 'nothing is enabled' not enabled ctnbpf
+mkdir /etc/ctnbpf
+printf '%s\n' '["default:/web"]' 'numtasks.limit = 50' >/etc/ctnbpf/web.toml
 check 'it can be enabled' systemctl enable -q ctnbpf ctnbpf-agentd
 check 'it starts' systemctl start ctnbpf ctnbpf-agentd
 check 'ctnbpf is up' ctnbpf tree
+check 'the layout of /etc/ctnbpf is there' is 50 ctnbpf get -n default:/web numtasks.limit
+sed -i s/50/60/ /etc/ctnbpf/web.toml
+check 'it can be changed' systemctl reload ctnbpf
+check 'and is' is 60 ctnbpf get -n default:/web numtasks.limit
+rm -r /etc/ctnbpf
+check 'the exporter is started by who connects' systemctl start ctnbpf-exporter.socket
+check 'and answers' scrape
+check 'the file system is mounted' systemctl start ctnbpf-fs
+check 'and makes containers' mkdir /run/ctnbpf/fs/default/files
+check 'that are there' is 0 ctnbpf get -n default:/files tasks
+check 'it is unmounted' systemctl stop ctnbpf-fs
+check 'with no trace' not grep ctnbpf-fs /proc/mounts
+systemctl stop ctnbpf-exporter.socket ctnbpf-exporter
 check 'systemd is content' is running systemctl is-system-running
 check 'a container with a limit' ctnbpf create default:/service -s numtasks.limit=1
 check 'holds a service' limited
