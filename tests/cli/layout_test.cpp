@@ -164,7 +164,7 @@ TEST_F(LayoutCli, AllOrNothing) {
 
 /* What this kernel cannot hold is refused before anything is done. */
 TEST_F(LayoutCli, LimitsThatCannotBeEnforced) {
-  if (level() >= CTN_LEVEL_FALLBACK) CTN_SKIP("limits hold on this kernel");
+  if (level() >= CTN_LEVEL_FALLBACK) return; /* they can: the next test */
   std::string before = saved();
   Output result = apply("[\"default:/a\"]\nnumtasks.limit = 5\n");
   EXPECT_EQ(result.code, 3);
