@@ -96,15 +96,16 @@ def verdict(row):
     return f"{'met' if row['met'] else '**missed**'}, ≤ {row['goal']:g}"
 
 
-def markdown(kernel, results):
-    lines = [f"### Kernel {kernel}", "",
+def markdown(measured):
+    """Of what docs/benchmarks.json has of one kernel."""
+    lines = [f"### Kernel {measured['kernel']}", "", *(f"{one}\n" for one in measured["measured"]),
              "| | instructions | against | ratio | least … greatest | rounds | goal |",
              "|---|---:|---:|---:|---|---:|---|"]
-    for row in results.rows():
+    for row in measured["rows"]:
         lines.append(f"| {row['title']} | {row['instructions']:,} | {row['instructions_against']:,} | "
                      f"{row['ratio']:.4f} | {row['least']:.4f} … {row['greatest']:.4f} | {row['rounds']} | "
                      f"{verdict(row)} |")
-    limits = list(results.limits())
+    limits = measured["limits"]
     if limits:
         lines += ["", "| | | goal |", "|---|---:|---|"]
         lines += [f"| {row['title']} | {row['value']:,} | {verdict(row)} |" for row in limits]
