@@ -76,7 +76,7 @@ def namespaces_here(stack):
     refuses = any(one["name"] == "numfiles" and one["level"] in ("strict", "fallback") for one in shown)
     stack.callback(subprocess.run, ["ctnbpf", "down", "--force"])
     run("ctnbpf", "create", "default:/web", "-s", "notify_on_release=0")
-    run("ctnbpf", "set", "--best-effort", "default:/web", f"numtasks.limit={LIMIT}", *["numfiles.limit=64"] * refuses)
+    run("ctnbpf", "set", "--best-effort", "default:/web", f"numtasks.limit={LIMIT}", *["numfiles.ceiling=64"] * refuses)
     start("ctnbpf", "run", "-c", "default:/web", "--", "perl", "-e", crowd(refuses), stderr=subprocess.DEVNULL)
     stack.callback(subprocess.run, ["ctnbpf", "kill", "default:/web"])  # while its limit holds
     for name, net in {"ctn-a": "10.77.1", "ctn-b": "10.77.2"}.items():
@@ -96,7 +96,7 @@ def namespaces_here(stack):
 def two_vms(stack):
     """The same, of two kernels."""
     start = starter(stack)
-    inside = (f"ctnbpf up && ctnbpf create default:/web -s numtasks.limit={LIMIT} -s numfiles.limit=64 && "
+    inside = (f"ctnbpf up && ctnbpf create default:/web -s numtasks.limit={LIMIT} -s numfiles.ceiling=64 && "
               "{ ctnbpf run -c default:/web -- perl -e \"$0\" 2>/dev/null & } && "
               f"exec ctnbpf exporter --listen 10.0.2.15:{PORT}")
     addresses = []
