@@ -148,17 +148,19 @@ int serve(Options& options) {
     return 1;
   }
   MHD_Daemon* daemon =
-      MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, nullptr, nullptr, handle, &options,
-                       MHD_OPTION_LISTEN_SOCKET, fd->get(), MHD_OPTION_THREAD_POOL_SIZE, kThreads,
-                       MHD_OPTION_CONNECTION_LIMIT, kConnections, MHD_OPTION_CONNECTION_TIMEOUT,
-                       kTimeout, MHD_OPTION_END);
+      MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC, 0, nullptr, nullptr, handle,
+                       &options, MHD_OPTION_LISTEN_SOCKET, fd->get(), MHD_OPTION_THREAD_POOL_SIZE,
+                       kThreads, MHD_OPTION_CONNECTION_LIMIT, kConnections,
+                       MHD_OPTION_CONNECTION_TIMEOUT, kTimeout, MHD_OPTION_END);
   if (daemon == nullptr) {
     fmt::print(stderr, "ctnbpf: the HTTP server cannot be started: {}\n", std::strerror(errno));
     return 1;
   }
-  (void)fd->release(); /* the daemon closes it */
+  (void)fd->release(); /* the daemon has it, until it is stopped */
   int signal_number = 0;
   sigwait(&end, &signal_number);
+  /* The socket is taken back first: stopping shuts it down, for everybody, and it may be systemd's. */
+  UniqueFd listening(MHD_quiesce_daemon(daemon));
   MHD_stop_daemon(daemon);
   if (options.listen.starts_with("unix:")) ::unlink(options.listen.substr(5).c_str());
   return 0;

@@ -183,7 +183,7 @@ TEST_F(ExporterCommand, TakesTheSocketThatSystemdHandsOver) {
   int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   ASSERT_EQ(::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
   ASSERT_EQ(::listen(fd, 8), 0);
-  {
+  for (int round = 0; round < 2; round++) { /* it goes on listening when the exporter has ended */
     Piped server({ctnbpf_path(), "exporter"}, [fd] {
       int high = ::fcntl(fd, F_DUPFD, 10);
       ::dup2(high, 3);
@@ -196,6 +196,8 @@ TEST_F(ExporterCommand, TakesTheSocketThatSystemdHandsOver) {
     Answer head = ask("", "HEAD /metrics");
     EXPECT_EQ(head.status, "200");
     EXPECT_EQ(head.body, "");
+    server.signal(SIGTERM);
+    EXPECT_EQ(server.wait(), 0);
   }
   ::close(fd);
   ::unlink(kPath);
