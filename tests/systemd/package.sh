@@ -88,5 +88,10 @@ check 'without them it is' dpkg -P ctnbpf
 check 'nothing is loaded any more' not ls /sys/fs/bpf/ctnbpf
 left() { find / -xdev -path /proc -prune -o -name '*ctnbpf*' -print | grep -v "^$root"; }
 check 'nothing is left' diff /run/before <(left)
-check 'no unit has failed' is 0 sh -c 'systemctl --failed --no-legend | wc -l'
+none_failed() {
+  local units
+  mapfile -t units < <(systemctl --failed --no-legend --plain 'ctnbpf*' | cut -d' ' -f1)
+  ((!${#units[@]})) || { systemctl status --no-pager "${units[@]}" && false; }
+}
+check 'no unit of ours has failed' none_failed
 exit $failed
