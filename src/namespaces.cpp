@@ -61,6 +61,13 @@ const std::string& proc_root() {
   return kRoot;
 }
 
+std::string status_text(pid_t task, std::string_view key) {
+  std::ifstream status(fmt::format("{}/{}/status", proc_root(), task));
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with(key)) return line.substr(key.size());
+  return {};
+}
+
 Result<std::map<Slot, std::uint64_t>> unseen_tasks(const State& state,
                                                    const std::function<bool(Slot)>& wanted,
                                                    Exited exited) {

@@ -3,9 +3,12 @@
  * signalled, placed or named from here. */
 #pragma once
 
+#include <sys/types.h>
+
 #include <functional>
 #include <map>
 #include <string>
+#include <string_view>
 
 #include "ctnbpf/state.h"
 
@@ -17,6 +20,9 @@ bool in_initial_pid_namespace();
 /* Where the files of a task are by the number it has here: "/proc", or, if that is another namespace's, one
  * that only this process has. */
 const std::string& proc_root();
+
+/* What is behind `key` ("NSpid:") in the status of a task, by the number it has here; empty if it is gone. */
+std::string status_text(pid_t task, std::string_view key);
 
 enum class Exited { kNot, kToo /* zombies, which no walk from here meets either */ };
 

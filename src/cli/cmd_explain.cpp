@@ -67,10 +67,8 @@ void add_cgroups(std::vector<Line>& lines, std::uint32_t pid) {
 
 /* Of capabilities in effect. */
 std::uint64_t capabilities_of(std::uint32_t tid) {
-  std::ifstream file(fmt::format("{}/{}/status", proc_root(), tid));
-  for (std::string line; std::getline(file, line);)
-    if (line.starts_with("CapEff:")) return std::strtoull(line.c_str() + 7, nullptr, 16);
-  return 0;
+  std::string text = status_text(static_cast<pid_t>(tid), "CapEff:");
+  return std::strtoull(text.c_str(), nullptr, 16);
 }
 
 constexpr std::uint64_t kAdmin = 1ULL << CAP_SYS_ADMIN;

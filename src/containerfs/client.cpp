@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <fstream>
 #include <sstream>
 
 #include "ctnbpf/address.h"
@@ -17,16 +16,11 @@ namespace {
 
 /* Real, effective and saved. */
 bool all_uids_are(pid_t thread, uid_t uid) {
-  std::ifstream status(fmt::format("{}/{}/status", proc_root(), thread));
-  for (std::string line; std::getline(status, line);) {
-    if (!line.starts_with("Uid:")) continue;
-    std::istringstream numbers(line.substr(4));
-    uid_t real = 0;
-    uid_t effective = 0;
-    uid_t saved = 0;
-    return numbers >> real >> effective >> saved && real == uid && effective == uid && saved == uid;
-  }
-  return false;
+  std::istringstream numbers(status_text(thread, "Uid:"));
+  uid_t real = 0;
+  uid_t effective = 0;
+  uid_t saved = 0;
+  return numbers >> real >> effective >> saved && real == uid && effective == uid && saved == uid;
 }
 
 /* The highest container from `slot` up whose directories, all the way, are this user's. */

@@ -6,7 +6,6 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
-#include <fstream>
 #include <sstream>
 
 #include "namespaces.h"
@@ -28,13 +27,8 @@ ino_t inode_of(const UniqueFd& fd) {
 /* The task's numbers, from that in our namespace to that in its own. */
 std::vector<pid_t> numbers_of(pid_t task) {
   std::vector<pid_t> numbers;
-  std::ifstream status(fmt::format("{}/{}/status", proc_root(), task));
-  for (std::string line; std::getline(status, line);) {
-    if (!line.starts_with("NSpid:")) continue;
-    std::istringstream text(line.substr(6));
-    for (pid_t number = 0; text >> number;) numbers.push_back(number);
-    break;
-  }
+  std::istringstream text(status_text(task, "NSpid:"));
+  for (pid_t number = 0; text >> number;) numbers.push_back(number);
   return numbers;
 }
 
