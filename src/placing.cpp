@@ -51,4 +51,9 @@ Result<void> apply_settings(Writer& writer, const std::vector<Slot>& containers,
   return set_attributes(writer, by_slot, best_effort);
 }
 
+void remove_made(Writer& writer, const std::vector<Slot>& made) {
+  for (auto slot = made.rbegin(); slot != made.rend(); ++slot)
+    (void)tree::remove(writer, *slot, true);
+}
+
 }  // namespace ctnbpf

@@ -24,4 +24,7 @@ Result<void> apply_settings(Writer& writer, const std::vector<Slot>& containers,
                             const std::vector<std::string>& settings, bool best_effort,
                             const char* named);
 
+/* Takes back what was made for a process that is not to come; children come after their parents. */
+void remove_made(Writer& writer, const std::vector<Slot>& made);
+
 }  // namespace ctnbpf

@@ -69,7 +69,7 @@ Result<void> begin(const Context& context, const oci::State& state, const oci::W
   sweep_transient(writer);
   std::vector<Slot> made;
   auto done = try_begin(writer, state, wish, made);
-  for (std::size_t i = made.size(); !done && i-- > 0;) (void)tree::remove(writer, made[i], true);
+  if (!done) remove_made(writer, made);
   return done;
 }
 

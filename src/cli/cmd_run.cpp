@@ -40,12 +40,6 @@ std::vector<std::string> all_settings(const Options& options) {
   return out;
 }
 
-/* What this run made, for undoing it; children come after their parents. */
-void remove_made(Writer& writer, const std::vector<Slot>& made) {
-  for (auto slot = made.rbegin(); slot != made.rend(); ++slot)
-    (void)tree::remove(writer, *slot, true);
-}
-
 /* `run-PID`, or if somebody has that, such as a run that was killed, the first of run-PID-2, run-PID-3 ...
  * that nobody has in any of these hierarchies. */
 std::string free_name(const State& state, const std::vector<std::uint32_t>& hierarchies) {
