@@ -41,8 +41,9 @@ std::uint32_t file_of(const AttributeRef& ref) {
   return kCore + static_cast<std::uint32_t>(found - core.begin());
 }
 
+/* The core's: those of subsystems can be read everywhere. */
 bool belongs_to_roots(const AttributeRef& ref) {
-  return ref.subsystem == nullptr && ref.full_name == "release_agent";
+  return ref.subsystem == nullptr && ref.attribute->on == On::kRoot;
 }
 
 /* Times of creation are far apart in their low bits too. */
