@@ -43,13 +43,10 @@ static __always_inline __u64 container_index(__u32 slot) {
 }
 
 /* The record of a container's slot, or NULL if it is a root's. */
-#define container_at(array, slot) container_below(array, slot, container_count)
-
-/* The same for those who have `container_count` at hand. */
-#define container_below(array, slot, count)                   \
-  ({                                                          \
-    __u64 below = container_index(slot);                      \
-    below < (count) ? indexed_container(array, below) : NULL; \
+#define container_at(array, slot)                                     \
+  ({                                                                  \
+    __u64 below = container_index(slot);                              \
+    below < container_count ? indexed_container(array, below) : NULL; \
   })
 
 /* The same of a container_index() that was found to be below `container_count`. */
