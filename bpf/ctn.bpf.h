@@ -27,6 +27,9 @@ struct ctn_core core SEC(".data.core");
 const volatile __u32 slot_count = 1;
 const volatile __u32 container_count = 1;
 
+/* How many CPUs there can be. Set at load. */
+const volatile __u32 cpu_count = 1;
+
 /* The record of a slot, a root's too; NULL: there is no such slot. */
 #define slot_at(array, slot)                              \
   ({                                                      \
@@ -159,7 +162,8 @@ static __always_inline __u64 counter_uncharge_peak(__u64 *held, __u64 *peak) {
 
 /* --- sharing out the tables (struct ctn_lending) --------------------------------------------- */
 
-/* `own` of each, set at load: a constant, so that containers below it pay for a comparison with one. */
+/* `own` of each is a constant set at load, so that containers below it pay for a comparison with one: see
+ * CTN_TABLE. That of files is here, as references are counted by it whatever they are. */
 const volatile __u32 task_own = ~0U;
 const volatile __u32 file_own = ~0U;
 

@@ -2,7 +2,7 @@
  *
  * The log is an array that is written round and round, so reading it takes nothing from other
  * readers; each reader keeps its own position and sees by the numbers what it missed. Whoever waits
- * is woken by the bell, a ring buffer that nobody has to read: see src/events.cpp. Events are rare
+ * is woken by the bell, a ring buffer that nobody has to read: see src/tree/events.cpp. Events are rare
  * (a refusal, a container that becomes empty), so neither costs the usual fork or exit anything. */
 #ifndef CTNBPF_BPF_EVENTS_BPF_H
 #define CTNBPF_BPF_EVENTS_BPF_H

@@ -11,10 +11,6 @@
 
 #include "subsystems.bpf.h"
 
-/* How often a task was about to be moved. A record's `moves_seen` is what it was when the task forked
- * last (see t_newtask). */
-__u32 moves SEC(".data.moves") = 0;
-
 /* What the mover is to do, and the processes where they are several. */
 struct ctn_move_request move_request SEC(".data.move");
 struct {
@@ -115,7 +111,7 @@ static __always_inline bool pair_is_empty(const struct ctn_task *task, int pair)
  * forker is settled in t_newtask. Returns the flags of all those containers. */
 static __always_inline __u32 inherit(struct ctn_task *child, const struct ctn_task *forker) {
   __u32 flags = 0;
-  child->came_with = forker->came_with; /* see cpuset_remember() */
+  child->came_with = forker->came_with;
 #pragma unroll
   for (int pair = 0; pair < CTN_HIER_PAIRS; pair++) {
     if (pair_is_empty(forker, pair)) continue;

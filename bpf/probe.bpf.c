@@ -6,7 +6,7 @@
 
 #include <bpf/bpf_helpers.h>
 
-#include "numfiles/numfiles_hooks.h"
+#include "hooks.h"
 #include "probe.h"
 
 struct ctn_probe probe SEC(".data.probe");
@@ -39,53 +39,9 @@ static __always_inline void tell(void) {
     return probe.refuse_pid && pid == probe.refuse_pid ? -11 /* EAGAIN */ : 0; \
   }
 
-PROBE_GATE(l_task_alloc, "lsm/task_alloc")
-PROBE_GATE(f_task_alloc, "fmod_ret/security_task_alloc")
-PROBE(l_task_free, "lsm/task_free")
-PROBE(f_task_free, "fentry/security_task_free")
-PROBE(f_release, "fentry/release_task")
-PROBE(t_newtask, "tp_btf/task_newtask")
-PROBE(t_moved, "tp_btf/cgroup_attach_task")
-PROBE(t_exit, "tp_btf/sched_process_exit")
-PROBE(t_task_free, "tp_btf/sched_process_free")
-PROBE(t_switch, "tp_btf/sched_switch")
-PROBE_GATE(l_file_alloc, "lsm/file_alloc_security")
-PROBE_GATE(f_file_alloc, "fmod_ret/security_file_alloc")
-PROBE(l_file_free, "lsm/file_free_security")
-PROBE(f_file_free, "fentry/security_file_free")
-PROBE(k_release, "kprobe/release_task")
-PROBE(k_newtask, "kprobe/wake_up_new_task")
-PROBE(p_exit, "tp/sched/sched_process_exit")
-PROBE(k_task_free, "kprobe/security_task_free")
-PROBE_GATE(l_file_open, "lsm/file_open")
-PROBE_GATE(l_inode_create, "lsm/inode_create")
-PROBE_GATE(l_inode_alloc, "lsm/inode_alloc_security")
-PROBE(l_inode_free, "lsm/inode_free_security")
-PROBE_GATE(l_sock_create, "lsm/socket_create")
-PROBE(k_file_init, "kprobe/file_init_path")
-PROBE(k_task_alloc, "kprobe/security_task_alloc")
-PROBE(k_file_free, "kprobe/security_file_free")
-PROBE(k_file_alloc, "kprobe/security_file_alloc")
-PROBE(k_dentry_open, "kprobe/do_dentry_open")
-PROBE_GATE(l_perf_open, "lsm/perf_event_open")
-#define PROBE_SPECIAL(call, kprobe) PROBE_GATE(a_##call, "fmod_ret/" CTN_SYSCALL(call))
-PROBE(k_special, "kprobe/" CTN_SYSCALL(eventfd2))
-PROBE(k_sigfd, "kprobe/" CTN_SYSCALL(signalfd4))
-PROBE(r_special, "kretprobe/" CTN_SYSCALL(eventfd2))
-CTN_SPECIAL_FILES(PROBE_SPECIAL)
-PROBE(k_affinity, "kprobe/sched_setaffinity")
-PROBE(f_affinity, "fentry/sched_setaffinity")
-PROBE_GATE(l_setscheduler, "lsm/task_setscheduler")
-PROBE_GATE(f_setscheduler, "fmod_ret/security_task_setscheduler")
-PROBE(k_setscheduler, "kprobe/security_task_setscheduler")
-PROBE(r_affinity, "kretprobe/sched_setaffinity")
-PROBE(f_file_noacct, "fentry/alloc_empty_file_noaccount")
-PROBE(x_file_noacct, "fexit/alloc_empty_file_noaccount")
-PROBE(f_file_backing, "fentry/alloc_empty_backing_file")
-PROBE(x_file_backing, "fexit/alloc_empty_backing_file")
-PROBE(k_file_noacct, "kprobe/alloc_empty_file_noaccount")
-PROBE(r_file_noacct, "kretprobe/alloc_empty_file_noaccount")
-PROBE(k_file_backing, "kprobe/alloc_empty_backing_file")
-PROBE(r_file_backing, "kretprobe/alloc_empty_backing_file")
+#define NO_PROBE(name, hook, ...)
+#define PROBE_OF(name, hook, ...) PROBE(name, hook)
+#define GATE_OF(name, hook, ...) PROBE_GATE(name, hook)
+CTN_HOOKS(PROBE_OF, GATE_OF, NO_PROBE)
 
 char LICENSE[] SEC("license") = "GPL";

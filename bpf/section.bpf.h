@@ -1,6 +1,6 @@
 /* Arrays as data sections: what programs use all the time. An element is an addition away, with no look-up
  * to call or to inline, as an array map has. In the object there is one element; the loader makes them
- * as large as they are to be (src/map_size.h). */
+ * as large as they are to be (src/kernel/map_size.h). */
 #ifndef CTNBPF_BPF_SECTION_BPF_H
 #define CTNBPF_BPF_SECTION_BPF_H
 

@@ -1,7 +1,7 @@
 /* The kernel sides of the subsystems, and what the core calls of them, in table order (as in
- * src/registry.cpp). A subsystem that is not bound finds no container and does nothing.
+ * subsystems/registry.cpp). A subsystem that is not bound finds no container and does nothing.
  *
- * Hooks that only one subsystem has (context switches, open files) call it directly. */
+ * The programs of hooks that only one subsystem has (context switches, open files) are its own. */
 #ifndef CTNBPF_BPF_SUBSYSTEMS_BPF_H
 #define CTNBPF_BPF_SUBSYSTEMS_BPF_H
 
@@ -13,7 +13,6 @@
 #include "numtasks/numtasks.bpf.h"
 #include "numfiles/numfiles.bpf.h"
 #include "numfiles/numfiles_gate.bpf.h"
-#include "numfiles/numfiles_hooks.h"
 
 /* One more, given by whoever builds the object: it defines the extra_ functions below. */
 #ifdef CTN_EXTRA_SUBSYSTEM
@@ -33,6 +32,16 @@ static __always_inline int subsystems_fork(struct ctn_task *child) {
   return err ? err : extra_fork(child);
 }
 
+/* May a child be born where the table of tasks has no more to lend? Only under a limit that is small enough; who may
+ * not is told of. */
+static __always_inline bool subsystems_may_borrow(const struct ctn_task *child) {
+  __u32 slot = task_slot(child, CTN_NUMTASKS);
+  if (numtasks_is_bounded(slot, core.lending[CTN_LEND_TASKS].bounded)) return true;
+  count_miss(CTN_MISS_TASK_LENT);
+  if (slot) event_refused(CTN_EVENT_FORK_REFUSED, slot, core.bound[CTN_NUMTASKS] - 1);
+  return false;
+}
+
 /* A child that is there already, so that refusing is too late: charged by force. */
 static __always_inline void subsystems_adopt(struct ctn_task *child) {
   numtasks_adopt(child);
@@ -50,6 +59,17 @@ static __always_inline void subsystems_attach(struct ctn_task *record, __u32 h, 
                                               __u32 to) {
   if (core.bound[CTN_NUMTASKS] == h + 1) numtasks_attach(record, from, to);
   extra_attach(record, h, from, to);
+}
+
+/* What subsystems_born() asks to be told: where a child is for cpuset. */
+static __always_inline __u32 subsystems_before(const struct ctn_task *child) {
+  return task_slot(child, CTN_CPUSET);
+}
+
+/* A child was put right after its gate (t_newtask), or `into` another control group than its forker's. */
+static __always_inline void subsystems_born(struct task_struct *child, struct ctn_task *record,
+                                            __u32 before, bool into) {
+  cpuset_born(child, record, before, into);
 }
 
 /* The task exits, or its fork failed: it leaves `slot` of hierarchy `h`. Once for each hierarchy. */

@@ -57,4 +57,8 @@ static __always_inline __u32 task_slot(const struct ctn_task *task, __u32 subsys
   return word ? *word & ~CTN_EXITED : 0;
 }
 
+/* How often a task was about to be moved. A record's `moves_seen` is what it was when the task forked
+ * last (see t_newtask). */
+__u32 moves SEC(".data.moves") = 0;
+
 #endif

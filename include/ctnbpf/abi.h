@@ -174,7 +174,7 @@ struct ctn_lending {
 #define CTN_LEND_NR 2
 
 /* Groups of hook programs. Each has a level of its own, found by firing its hooks, and is attached
- * only while a subsystem that needs it is in use (src/hooks.cpp). */
+ * only while a subsystem that needs it is in use (bpf/hook_rows.h). */
 enum ctn_hooks {
   CTN_HOOKS_TASK,      /* a task's life: needed by every hierarchy in use; who refuses forks */
   CTN_HOOKS_REAP,      /* sees a task reaped; level none: only its freeing is seen */
@@ -270,13 +270,13 @@ static inline __attribute__((always_inline)) __u64 ctn_key_next(__u64 hash) {
 /* One per task that is, or ever was, outside the root of some hierarchy. */
 struct ctn_task {
   __u32 slot[CTN_MAX_HIER]; /* membership | CTN_EXITED */
-  __u32 numtasks;           /* slot charged for this task, or 0; may have NUMTASKS_SHARED */
-  __u8 inner_file;  /* the next file, or socket, it makes is the kernel's own: not charged */
-  __u8 seen;        /* the last `walk_mark` under which a walk met the task; 0: none */
-  __u16 came_with;  /* cpuset: number of the CPU mask it had before it was placed; 0: not placed */
+  __u32 counted;   /* slot that the task itself is charged to, with a flag of its subsystem; or 0 */
+  __u8 inner_file; /* the next file, or socket, it makes is the kernel's own: not charged */
+  __u8 seen;       /* the last `walk_mark` under which a walk met the task; 0: none */
+  __u16 came_with; /* number of the CPU mask it had before it was placed; 0: not placed */
   __u32 moves_seen; /* how many moves there had been when it forked last (t_newtask) */
-  __u32 user;       /* cpuacct: of utime, like the words below */
-  /* cpuacct: what has been charged of the task's own figures; see cpuacct.bpf.h */
+  __u32 user;       /* CPU time that was charged: of utime, like the words below */
+  /* what has been charged of the task's own figures */
   __u64 charged; /* of se.sum_exec_runtime, ns */
   __u32 waited;  /* of sched_info.run_delay, in steps of 1024 ns */
   __u32 system;  /* of stime, likewise */
@@ -357,8 +357,8 @@ struct ctn_walk_task {
   __u32 kernel_thread; /* CTN_KTHREAD, CTN_KTHREAD_BOUND */
   __u32 contained;     /* has a record */
   __u32 slot[CTN_MAX_HIER];
-  __u32 numtasks;
-  __u32 came_with; /* as in its record */
+  __u32 counted; /* as in its record, as is */
+  __u32 came_with;
   char comm[16];
 };
 

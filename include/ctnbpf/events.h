@@ -53,7 +53,4 @@ class EventReader {
 /* "fork-refused", "fork-rate-refused", "file-refused", "released", "gone", "emptied" */
 const char* event_name(std::uint32_t kind);
 
-/* Tells of `slot` becoming empty, if it is and wants it told: for a child that was taken away. */
-Result<void> tell_if_emptied(Writer& writer, Slot slot);
-
 }  // namespace ctnbpf

@@ -19,19 +19,10 @@ struct ProbedHook {
   std::string reason; /* why not; one sentence */
 };
 
-/* Where open files are charged and refused. */
-enum class FileGate {
-  kNone,
-  kAlloc, /* as they are allocated, whatever they are */
-  kOpen, /* the allocation is closed to LSM programs (from 6.19 on): as they are opened, as the inodes of
-             pipes, sockets and memory are made, and at the system calls that make the others */
-};
-
 struct Levels {
   std::vector<ProbedHook> hooks;
   std::array<std::uint32_t, CTN_HOOKS_NR> level = {}; /* enum ctn_level of each group of hooks */
 
-  FileGate file_gate = FileGate::kNone;
   /* Can this kernel preempt a task inside of a program? Then tracing programs are skipped meanwhile, on
    * that CPU. LSM programs never are. */
   bool skips = true;

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "ctnbpf/abi.h"
+#include "ctnbpf/atomics.h"
 #include "ctnbpf/result.h"
 
 namespace ctnbpf {
@@ -75,14 +76,22 @@ class State {
 
 /* The one process that may change the state. Holds the writer lock (released by the kernel when the
  * process ends, however it ends) and keeps `core.dirty` set meanwhile: whoever takes the lock and
- * finds it set rebuilds what a killed writer may have left half-done (tree::rebuild). */
+ * finds it set puts right what a killed writer may have left half-done. */
 class Writer : public State {
  public:
   using State::Slots;
-  /* With kUsed, which is a third of the work, it can make no containers. */
+  /* Takes the lock, finishes what a killed writer began, and has the subsystems look at the machine
+   * (src/service/writer.cpp). With kUsed, which is a third of the work, it can make no containers. */
   static Result<Writer> open(const Pins& pins, Slots slots = Slots::kAll);
   /* With the lock already taken (take_writer_lock). */
   static Result<Writer> open(const Pins& pins, UniqueFd lock, Slots slots = Slots::kAll);
+
+  /* What open() is made of: the state as it is, with the lock; was a writer killed; and from here on this
+   * one is at work. */
+  static Result<Writer> take(const Pins& pins, UniqueFd lock, Slots slots);
+  bool interrupted() const { return interrupted_; }
+  void begin();
+
   Writer(Writer&&) noexcept;
   ~Writer() override;
 
@@ -101,6 +110,7 @@ class Writer : public State {
 
   /* What a subsystem could not bring in line with the machine when this was opened; the next one tries
    * again. */
+  std::vector<Error>& troubles() { return troubles_; }
   const std::vector<Error>& troubles() const { return troubles_; }
 
   /* Has `then` be called once the lock is released, at the end of this Writer: for what may block for as
@@ -130,18 +140,9 @@ class Writer : public State {
   std::map<const void*, std::uint64_t> pending_;
   std::vector<Error> troubles_;
   bool may_move_ = false;
+  bool interrupted_ = false;
+  bool begun_ = false;
 };
-
-/* Atomic access to words that BPF programs change: a plain load can be torn or kept in a register.
- * The mapped records are C structs, so the atomicity is given at the access. */
-template <typename T>
-T load(const T& word) {
-  return __atomic_load_n(&word, __ATOMIC_ACQUIRE);
-}
-template <typename T>
-void store(T& word, T value) {
-  __atomic_store_n(&word, value, __ATOMIC_RELEASE);
-}
 
 inline std::uint32_t live_tasks(const ctn_node& node) {
   return static_cast<std::uint32_t>(load(node.population) >> 32);

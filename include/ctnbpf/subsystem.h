@@ -1,5 +1,5 @@
 /* A subsystem: a client of the core that gives containers a meaning. The core knows none by name; it
- * walks the registry's table (src/registry.cpp), as the kernel side calls them in table order.
+ * walks the registry's table (subsystems/registry.cpp), as the kernel side calls them in table order.
  *
  * To add one: see CONTRIBUTING.md. */
 #pragma once
@@ -85,8 +85,10 @@ struct Figures {
   std::uint64_t peak = 0;
   std::uint64_t limit = CTN_UNLIMITED;
   std::uint64_t refused = 0; /* by this container's limit, here or below */
-  std::optional<std::uint64_t> refused_by_rate =
-      {}; /* likewise by its rate, if there is such a thing */
+  /* Likewise by its rate, if there is such a thing. */
+  std::optional<std::uint64_t> refused_by_rate = {};
+  /* For tasks with CAP_SYS_ADMIN, where that is another limit. */
+  std::optional<std::uint64_t> admin_limit = {};
 };
 
 /* What stands between a container and one thing more of a kind, for `explain`. */
@@ -108,7 +110,14 @@ struct Arrival {
   bool back = false; /* the attach was taken back: it is to be as it was before */
 };
 
-class Meter; /* ctnbpf/meter.h */
+/* A table in the kernel of objects that are found by their address: the maps NAME_keys and NAME_records. */
+struct KernelTable {
+  const char* name; /* "file" */
+  std::uint32_t record_size;
+};
+
+class Meter;   /* ctnbpf/meter.h */
+class Loading; /* src/kernel/loading.h */
 
 struct Subsystem {
   std::uint32_t id; /* index in core.bound; a constant of the shared header */
@@ -122,8 +131,14 @@ struct Subsystem {
   ctn_hooks level_from;
   ctn_level minimum;
 
+  /* Beside that of tasks, which all share. */
+  std::span<const KernelTable> tables = {};
+
   bool needs(ctn_hooks group) const { return (hooks & (1U << group)) != 0; }
 
+  /* The BPF object is about to be loaded: sizes the subsystem's arrays and sets its constants. Its tables are
+   * sized by the core. */
+  Result<void> (*load)(Loading& loading) = nullptr;
   /* Bound to a new hierarchy with this root. A failure undoes the making of the hierarchy. */
   Result<void> (*bind)(Writer& writer, Slot root) = nullptr;
   /* A new container, not yet visible. A failure undoes the creation. */
@@ -135,8 +150,10 @@ struct Subsystem {
   /* May `tasks` tasks come into `slot`? The first refusal aborts the attach. */
   Result<void> (*can_attach)(const State& state, Slot slot, std::uint64_t tasks) = nullptr;
   Result<Figures> (*figures)(const State& state, Slot slot) = nullptr;
-  /* Compares the subsystem's counters with the tasks themselves; see fsck.h. `expected` is by slot
-   * the number of task records charged there, not summed up the tree. */
+  /* The container that a task's record says it is charged to by this subsystem; 0: none. */
+  Slot (*charged)(const ctn_task& task) = nullptr;
+  /* Compares the subsystem's counters with what is counted; see fsck.h. `expected` is by slot the number of
+   * task records `charged` there, not summed up the tree; empty without that. */
   Result<std::vector<std::string>> (*check)(const State& state,
                                             std::span<const std::uint64_t> expected) = nullptr;
   /* Mends what `check` finds, where that can be done; what was mended. */
@@ -162,6 +179,12 @@ struct Subsystem {
   std::unique_ptr<Meter> (*meter)() = nullptr;
   /* What its references to a container are, in the plural ("open files"); null: it holds none. */
   const char* references = nullptr;
+  /* How many it holds of each slot. */
+  Result<std::vector<std::uint32_t>> (*references_held)(const State& state) = nullptr;
+  /* The resource's name in /proc/user_beancounters, and of its refusals among a container's events; null: it has
+   * none. */
+  const char* beancounter = nullptr;
+  const char* refusals = nullptr;
   /* May those tasks that `belongs` says are to come, come into `slot`? The first refusal aborts. */
   Result<void> (*admit)(const Writer& writer, Slot slot,
                         const std::function<bool(const ctn_walk_task&)>& belongs) = nullptr;
@@ -214,35 +237,5 @@ std::vector<const Subsystem*> bound_subsystems(const State& state, std::uint32_t
 std::string subsystem_list(const State& state, std::uint32_t hierarchy);
 /* Of all that are shipped. */
 std::vector<std::string> subsystem_names();
-
-/* An attribute of a container, whoever owns it. */
-struct AttributeRef {
-  const Subsystem* subsystem; /* null: of the core */
-  const Attribute* attribute;
-  std::string full_name; /* "numtasks.limit" */
-};
-/* ENOENT: no such attribute, or its subsystem is not bound to the container's hierarchy. */
-Result<AttributeRef> find_attribute(const State& state, Slot slot, const std::string& name);
-/* Those of the core, which every container has. */
-std::vector<AttributeRef> core_attributes();
-/* All attributes a container has, core ones first. */
-std::vector<AttributeRef> attributes_of(const State& state, Slot slot);
-
-/* Prepares `NAME=VALUE` settings and makes them all, or none: also where the machine refuses what follows
- * from one of them. ENOTSUP if the kernel cannot keep what is asked and `best_effort` is false. */
-Result<void> set_attributes(Writer& writer, Slot slot, const std::vector<std::string>& settings,
-                            bool best_effort);
-/* The same for several containers. */
-using Settings = std::map<Slot, std::vector<std::string>>;
-Result<void> set_attributes(Writer& writer, const Settings& settings, bool best_effort);
-
-/* The normal form of a limit and of a flag: `attribute` is the full name. EINVAL, ERANGE. */
-Result<NormalForm> normal_limit(const std::string& attribute, const std::string& text,
-                                std::uint64_t highest);
-Result<NormalForm> normal_flag(const std::string& attribute, const std::string& text);
-
-/* "max" or a decimal number up to `highest`; a trailing newline is accepted. EINVAL, ERANGE. */
-Result<std::uint64_t> parse_limit(const std::string& attribute, const std::string& text,
-                                  std::uint64_t highest);
 
 }  // namespace ctnbpf

@@ -1,4 +1,4 @@
-/* Hierarchies and containers: looking them up, making and removing them.
+/* Hierarchies and containers: looking them up, and repair. Making and removing them: containers.h.
  *
  * What is true is in few words: a hierarchy's `active`, a node's `state`, `parent` and name. Each
  * change commits by storing one of them. Sibling lists, name index, counts and free lists are
@@ -48,42 +48,10 @@ bool within(const State& state, Slot slot, Slot top);
 
 /* --- changing (writer lock) --- */
 
-/* ENOENT unknown subsystem, EBUSY bound elsewhere, EEXIST, ENOSPC, EINVAL. Every task is in the new
- * root at once. */
-Result<std::uint32_t> create_hierarchy(Writer& writer, const std::string& name,
-                                       const std::vector<std::string>& subsystems);
-/* EBUSY, naming the first container in the way. */
-Result<void> destroy_hierarchy(Writer& writer, std::uint32_t hierarchy);
-
-/* Makes a container transient: it is to go when this process and its own tasks are gone. */
-struct Owner {
-  std::uint32_t pid;   /* global_tgid, of a walk */
-  std::uint64_t start; /* start_ns */
-};
-
-/* EEXIST, EINVAL (name), ENOSPC, E2BIG (too deep). All subsystems of the hierarchy have set their
- * defaults when it becomes visible. */
-Result<Slot> create(Writer& writer, Slot parent, const std::string& name,
-                    const std::optional<Owner>& owner = std::nullopt);
-/* EBUSY with the first reason and its count; EPERM for a root. With `lazy`, live tasks and
- * references do not stop it: the container lingers until they are gone. */
-Result<void> remove(Writer& writer, Slot slot, bool lazy);
-/* Removes what can be removed of `top` and all below it, or below a root: leaves first, each as
- * remove() does. One error for each that is in use; what is above such a one stays, and has none. */
-std::vector<Error> remove_subtree(Writer& writer, Slot top, bool lazy);
-/* Removes a container that the same command made, as if it had not been made. */
-void unmake(Writer& writer, Slot slot);
-/* EEXIST, EINVAL; EPERM for a root. */
-Result<void> rename(Writer& writer, Slot slot, const std::string& name);
-
 /* Changes a text in a way that a later writer finishes, should this one be killed. `text` fits. */
 void set_text(Writer& writer, ctn_pending what, std::uint32_t index, const std::string& text);
 /* Finishes such a change. */
 void apply_pending(Writer& writer);
-
-/* Frees the slots of removed containers that nothing holds any more; returns how many. Where the
- * freeing of tasks can be missed it first looks for those that are gone. */
-std::uint32_t sweep_lingering(Writer& writer);
 
 /* Makes everything derived anew from what is true. */
 void rebuild(Writer& writer);

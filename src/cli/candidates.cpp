@@ -8,10 +8,11 @@
 #include <fstream>
 #include <set>
 
+#include "ctnbpf/attributes.h"
 #include "ctnbpf/address.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
-#include "metrics/stat_table.h"
+#include "stat_table.h"
 
 namespace ctnbpf::cli {
 namespace {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "ctnbpf/state.h"
-#include "pins.h"
+#include "ctnbpf/pins.h"
 
 namespace ctnbpf::cli {
 

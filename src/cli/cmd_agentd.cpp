@@ -11,7 +11,7 @@
 
 #include "context.h"
 #include "ctnbpf/agentd.h"
-#include "unique_fd.h"
+#include "ctnbpf/unique_fd.h"
 
 namespace ctnbpf::cli {
 namespace {

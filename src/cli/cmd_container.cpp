@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "context.h"
+#include "ctnbpf/attributes.h"
+#include "ctnbpf/containers.h"
 #include "ctnbpf/ownership.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"

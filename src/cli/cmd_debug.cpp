@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "context.h"
-#include "program_stats.h"
-#include "unique_fd.h"
+#include "ctnbpf/program_stats.h"
+#include "ctnbpf/unique_fd.h"
 
 namespace ctnbpf::cli {
 namespace {

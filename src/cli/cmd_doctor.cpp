@@ -9,9 +9,7 @@
 #include "ctnbpf/fsck.h"
 #include "ctnbpf/levels.h"
 #include "ctnbpf/subsystem.h"
-#include "hooks.h"
-#include "object_table.h"
-#include "program_stats.h"
+#include "ctnbpf/program_stats.h"
 
 namespace ctnbpf::cli {
 namespace {
@@ -84,8 +82,8 @@ struct InKernel {
 Result<InKernel> in_kernel(const State& state) {
   InKernel found;
   CTN_ASSIGN(found.memory, map_memory(state.pins()));
-  CTN_ASSIGN(found.tasks, ObjectTable::count(state.pins(), "task"));
-  CTN_ASSIGN(found.files, ObjectTable::count(state.pins(), "file"));
+  CTN_ASSIGN(found.tasks, table_entries(state.pins(), "task"));
+  CTN_ASSIGN(found.files, table_entries(state.pins(), "file"));
   CTN_ASSIGN(auto programs, program_stats(state.pins(), 0));
   for (const ProgramStats& one : programs) {
     if (one.skipped == 0) continue;
@@ -116,7 +114,7 @@ void print_state(const State& state, const InKernel& found) {
     fmt::print("  runs the kernel skipped, as it had preempted a task inside of the program: {}\n",
                found.skipped);
   for (const ProgramStats& one : found.skipping)
-    fmt::print("    {}: {}; {}\n", one.hook, one.skipped, hooks::consequence(one.name));
+    fmt::print("    {}: {}; {}\n", one.hook, one.skipped, one.consequence);
   for (int i = 0; i < CTN_MISS_NR; i++)
     if (std::uint64_t count = load(core.misses[i]); count != 0)
       fmt::print("  {}: {}\n", kMissNames[i], count);
@@ -182,7 +180,7 @@ int doctor(const Context& context) {
         json["up"]["skipped"].push_back({{"program", one.name},
                                          {"hook", one.hook},
                                          {"skipped", one.skipped},
-                                         {"consequence", hooks::consequence(one.name)}});
+                                         {"consequence", one.consequence}});
       for (int i = 0; i < CTN_LEND_NR; i++) {
         const ctn_lending& one = state->core().lending[i];
         json["up"]["lending"][kLentNouns[i]] = {{"own", one.own},

@@ -12,7 +12,7 @@
 #include "ctnbpf/membership.h"
 #include "ctnbpf/removed.h"
 #include "ctnbpf/tree.h"
-#include "namespaces.h"
+#include "ctnbpf/namespaces.h"
 
 namespace ctnbpf::cli {
 namespace {

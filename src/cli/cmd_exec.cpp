@@ -9,11 +9,12 @@
 #include <cstdlib>
 
 #include "context.h"
+#include "ctnbpf/attach.h"
 #include "ctnbpf/membership.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
 #include "places.h"
-#include "placing.h"
+#include "ctnbpf/settings.h"
 
 namespace ctnbpf::cli {
 namespace {

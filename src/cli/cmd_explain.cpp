@@ -13,7 +13,7 @@
 #include "ctnbpf/membership.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
-#include "namespaces.h"
+#include "ctnbpf/namespaces.h"
 #include "value_json.h"
 
 namespace ctnbpf::cli {

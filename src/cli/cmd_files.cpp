@@ -11,14 +11,14 @@
 #include "context.h"
 #include "ctnbpf/membership.h"
 #include "ctnbpf/tree.h"
-#include "namespaces.h"
-#include "numfiles/numfiles_ops.h"
+#include "ctnbpf/namespaces.h"
+#include "ctnbpf/files.h"
 
 namespace ctnbpf::cli {
 namespace {
 
 /* By thread, as a thread can have descriptors of its own. */
-std::string target_of(const ctn_walk_file& file) {
+std::string target_of(const FileHolder& file) {
   std::error_code error;
   std::string path = std::filesystem::read_symlink(
       fmt::format("{}/{}/fd/{}", proc_root(), file.tid, file.fd), error);
@@ -38,7 +38,7 @@ Result<void> files(const Context& context, const std::string& address, bool recu
   CTN_ASSIGN(State state, State::open(context.pins()));
   CTN_ASSIGN(Slot slot, tree::find(state, address));
   const std::uint32_t h = state.nodes()[slot].hierarchy;
-  if (load(state.core().bound[CTN_NUMFILES]) != h + 1)
+  if (!charges_files(state, h))
     return Error{ENOENT,
                  fmt::format("{}: numfiles is not bound to this hierarchy, so it charges no files",
                              printable(tree::address_of(state, slot)))};
@@ -47,20 +47,19 @@ Result<void> files(const Context& context, const std::string& address, bool recu
     return at == slot || (recursive && tree::within(state, at, slot));
   };
   CTN_TRY(refuse_unseen(state, slot, recursive));
-  CTN_ASSIGN(auto all, walk_files(context.pins()));
+  CTN_ASSIGN(auto all, file_holders(context.pins()));
   CTN_ASSIGN(auto places_of, places(context, h));
-  CTN_ASSIGN(auto charged, charged_files(state));
+  CTN_ASSIGN(auto charged, charged_to(state));
   nlohmann::ordered_json json = nlohmann::ordered_json::array();
   std::set<std::uint32_t> seen;
   /* The kernel shows the descriptors of a process by its first thread, or by each if that has exited. */
   std::set<std::array<std::uint32_t, 3>> shown;
-  for (const ctn_walk_file& file : all) {
+  for (const FileHolder& file : all) {
     if (!wanted(file.slot) || !shown.insert({file.tgid, file.fd, file.record}).second) continue;
     seen.insert(file.record);
     std::string path = target_of(file);
     auto place = places_of.find(file.tid);
     Slot holder = place == places_of.end() ? h : place->second;
-    std::string comm(file.comm, ::strnlen(file.comm, sizeof(file.comm)));
     if (!context.json)
       fmt::print("{} {} {}{}\n", file.tgid, file.fd, path.empty() ? "(closed)" : printable(path),
                  holder == file.slot
@@ -69,14 +68,14 @@ Result<void> files(const Context& context, const std::string& address, bool recu
     json.push_back({{"pid", file.tgid},
                     {"fd", file.fd},
                     {"path", portable(path)},
-                    {"comm", portable(comm)},
+                    {"comm", portable(file.comm)},
                     {"file", file.record},
                     {"container", portable(tree::address_of(state, file.slot))},
                     {"holder", portable(tree::address_of(state, holder))}});
   }
   /* Files come and go between the two looks. */
-  auto charges = static_cast<std::size_t>(std::count_if(
-      charged.begin(), charged.end(), [&](const ctn_file& file) { return wanted(file.slot); }));
+  auto charges = static_cast<std::size_t>(
+      std::count_if(charged.begin(), charged.end(), [&](Slot at) { return wanted(at); }));
   std::size_t unseen = charges - std::min(charges, seen.size());
   if (context.json)
     print_json({{"descriptors", json}, {"files", seen.size()}, {"without_descriptor", unseen}});

@@ -1,15 +1,15 @@
 /* hierarchy create|list|destroy, subsystems */
 #include <fmt/format.h>
 
-#include <chrono>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "context.h"
+#include "ctnbpf/attributes.h"
+#include "ctnbpf/containers.h"
 #include "ctnbpf/levels.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
-#include "grace.h"
 
 namespace ctnbpf::cli {
 namespace {
@@ -62,30 +62,6 @@ Result<void> create(const Context& context, const Options& options) {
   return ok;
 }
 
-/* Is all that is left of a hierarchy tasks that have exited and wait for the kernel to free them? */
-bool only_dying_left(const State& state, std::uint32_t hierarchy) {
-  if (state.nodes()[hierarchy].children != 0) return false;
-  for (Slot slot = CTN_MAX_HIER; slot < state.nodes().size(); slot++) {
-    const ctn_node& node = state.nodes()[slot];
-    if (node.hierarchy == hierarchy && node.state == CTN_REMOVED &&
-        (live_tasks(node) != 0 || load(node.refs) != 0))
-      return false;
-  }
-  return true;
-}
-
-/* The kernel frees a reaped task some grace periods later; up to 10 s where it is lazy. */
-Result<void> destroy_when_free(Writer& writer, std::uint32_t hierarchy) {
-  auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(15);
-  Result<void> done = tree::destroy_hierarchy(writer, hierarchy);
-  while (!done && only_dying_left(writer, hierarchy) &&
-         std::chrono::steady_clock::now() < deadline) {
-    wait_for_programs();
-    done = tree::destroy_hierarchy(writer, hierarchy);
-  }
-  return done;
-}
-
 /* All that was in the way; nothing if it is gone. */
 std::vector<Error> destroy(const Context& context, const std::string& name, bool recursive) {
   auto writer = open_writer(context);
@@ -97,7 +73,7 @@ std::vector<Error> destroy(const Context& context, const std::string& name, bool
   if (recursive)
     if (auto in_use = tree::remove_subtree(*writer, hierarchy, false); !in_use.empty())
       return in_use;
-  if (auto done = destroy_when_free(*writer, hierarchy); !done) return {done.error()};
+  if (auto done = tree::destroy_when_free(*writer, hierarchy); !done) return {done.error()};
   return {};
 }
 

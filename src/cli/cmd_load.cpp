@@ -3,7 +3,7 @@
 
 #include "context.h"
 #include "ctnbpf/levels.h"
-#include "loader.h"
+#include "ctnbpf/service.h"
 
 namespace ctnbpf::cli {
 

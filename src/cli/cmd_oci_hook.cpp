@@ -5,11 +5,13 @@
 #include <array>
 
 #include "context.h"
+#include "ctnbpf/attach.h"
+#include "ctnbpf/containers.h"
 #include "ctnbpf/fsck.h"
 #include "ctnbpf/membership.h"
 #include "ctnbpf/tree.h"
-#include "engines/oci.h"
-#include "placing.h"
+#include "oci.h"
+#include "ctnbpf/settings.h"
 
 namespace ctnbpf::cli {
 namespace {

@@ -6,15 +6,17 @@
 #include <map>
 
 #include "context.h"
+#include "ctnbpf/attach.h"
+#include "ctnbpf/containers.h"
 #include "ctnbpf/fsck.h"
 #include "ctnbpf/membership.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
 #include "launch.h"
-#include "metrics/meters.h"
-#include "owners.h"
+#include "meters.h"
+#include "ctnbpf/owners.h"
 #include "places.h"
-#include "placing.h"
+#include "ctnbpf/settings.h"
 
 namespace ctnbpf::cli {
 

@@ -10,7 +10,7 @@
 
 #include "context.h"
 #include "ctnbpf/tree.h"
-#include "metrics/exposition.h"
+#include "exposition.h"
 #include "removed.h"
 #include "stat_print.h"
 #include "table.h"

@@ -5,10 +5,11 @@
 #include <nlohmann/json.hpp>
 
 #include "context.h"
+#include "ctnbpf/attach.h"
 #include "ctnbpf/membership.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
-#include "namespaces.h"
+#include "ctnbpf/namespaces.h"
 
 namespace ctnbpf::cli {
 namespace {

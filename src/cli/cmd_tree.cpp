@@ -11,8 +11,8 @@
 #include "ctnbpf/membership.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
-#include "metrics/meters.h"
-#include "namespaces.h"
+#include "meters.h"
+#include "ctnbpf/namespaces.h"
 #include "table.h"
 #include "value_json.h"
 

@@ -11,7 +11,7 @@
 #include "ctnbpf/address.h"
 #include "ctnbpf/levels.h"
 #include "ctnbpf/subsystem.h"
-#include "loader.h"
+#include "ctnbpf/service.h"
 
 namespace ctnbpf::cli {
 namespace {

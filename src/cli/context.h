@@ -10,7 +10,7 @@
 
 #include "ctnbpf/result.h"
 #include "ctnbpf/state.h"
-#include "pins.h"
+#include "ctnbpf/pins.h"
 
 namespace ctnbpf::cli {
 

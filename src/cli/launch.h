@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "ctnbpf/result.h"
-#include "unique_fd.h"
+#include "ctnbpf/unique_fd.h"
 
 namespace ctnbpf::cli {
 

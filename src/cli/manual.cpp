@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <ctime>
 
+#include "ctnbpf/attributes.h"
 #include "ctnbpf/levels.h"
 #include "ctnbpf/subsystem.h"
 #include "help.h"

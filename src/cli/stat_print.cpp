@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ctnbpf/address.h"
-#include "metrics/text_writer.h"
+#include "text_writer.h"
 #include "table.h"
 #include "value_json.h"
 

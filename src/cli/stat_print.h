@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "metrics/stat_table.h"
+#include "stat_table.h"
 
 namespace ctnbpf::cli {
 

@@ -1,4 +1,4 @@
-#include "config/cgconfig_lexer.h"
+#include "cgconfig_lexer.h"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "config/import.h"
+#include "import.h"
 
 #include <fmt/format.h>
 #include <grp.h>

@@ -5,7 +5,7 @@
 #include <functional>
 #include <string_view>
 
-#include "config/layout.h"
+#include "layout.h"
 
 namespace ctnbpf::config {
 

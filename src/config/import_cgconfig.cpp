@@ -5,9 +5,10 @@
 #include <algorithm>
 #include <set>
 
-#include "config/cgconfig_lexer.h"
-#include "config/import.h"
-#include "config/schema.h"
+#include "cgconfig_lexer.h"
+#include "ctnbpf/attributes.h"
+#include "import.h"
+#include "schema.h"
 #include "ctnbpf/address.h"
 
 namespace ctnbpf::config {

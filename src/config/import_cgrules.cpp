@@ -13,8 +13,8 @@
 #include <algorithm>
 #include <optional>
 
-#include "config/import.h"
-#include "config/rules.h"
+#include "import.h"
+#include "rules.h"
 #include "ctnbpf/address.h"
 
 namespace ctnbpf::config {

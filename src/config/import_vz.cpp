@@ -8,8 +8,8 @@
 #include <limits>
 #include <optional>
 
-#include "config/import.h"
-#include "config/schema.h"
+#include "import.h"
+#include "schema.h"
 #include "ctnbpf/address.h"
 
 namespace ctnbpf::config {

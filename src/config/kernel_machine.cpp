@@ -1,10 +1,12 @@
-#include "config/kernel_machine.h"
+#include "kernel_machine.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
-#include "config/schema.h"
+#include "ctnbpf/attributes.h"
+#include "ctnbpf/containers.h"
+#include "schema.h"
 #include "ctnbpf/levels.h"
 #include "ctnbpf/tree.h"
 

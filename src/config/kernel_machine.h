@@ -1,7 +1,9 @@
 /* The machine that ctnbpf is up on, as a layout. */
 #pragma once
 
-#include "config/machine.h"
+#include "machine.h"
+#include "ctnbpf/attributes.h"
+#include "ctnbpf/containers.h"
 #include "ctnbpf/state.h"
 
 namespace ctnbpf::config {

@@ -1,4 +1,4 @@
-#include "config/layout.h"
+#include "layout.h"
 
 #include <fmt/format.h>
 

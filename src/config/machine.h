@@ -1,7 +1,9 @@
 /* What a layout is applied to. The kernel is one (kernel_machine.h); tests have one in plain memory. */
 #pragma once
 
-#include "config/layout.h"
+#include "layout.h"
+#include "ctnbpf/attributes.h"
+#include "ctnbpf/containers.h"
 #include "ctnbpf/subsystem.h"
 
 namespace ctnbpf::config {

@@ -1,4 +1,4 @@
-#include "config/plan.h"
+#include "plan.h"
 
 #include <fmt/format.h>
 
@@ -6,7 +6,10 @@
 #include <functional>
 #include <set>
 
-#include "config/schema.h"
+#include "ctnbpf/membership.h"
+#include "ctnbpf/attributes.h"
+#include "ctnbpf/containers.h"
+#include "schema.h"
 #include "ctnbpf/address.h"
 
 namespace ctnbpf::config {

@@ -1,7 +1,8 @@
 /* From what there is to what there should be: the steps, and doing them, all or none. */
 #pragma once
 
-#include "config/machine.h"
+#include "machine.h"
+#include "ctnbpf/attributes.h"
 
 namespace ctnbpf::config {
 

@@ -1,11 +1,12 @@
-#include "config/resolve.h"
+#include "resolve.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <functional>
 
-#include "config/schema.h"
+#include "ctnbpf/attributes.h"
+#include "schema.h"
 #include "ctnbpf/nearest.h"
 
 namespace ctnbpf::config {

@@ -2,7 +2,7 @@
  * all of it fits together. */
 #pragma once
 
-#include "config/toml.h"
+#include "toml.h"
 
 namespace ctnbpf::config {
 

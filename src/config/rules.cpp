@@ -1,4 +1,4 @@
-#include "config/rules.h"
+#include "rules.h"
 
 #include <fmt/format.h>
 

@@ -1,7 +1,7 @@
 /* Rules as text: who, running what, in which control group, belongs in which containers. */
 #pragma once
 
-#include "config/layout.h"
+#include "layout.h"
 
 namespace ctnbpf::config {
 

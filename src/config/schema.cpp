@@ -1,4 +1,5 @@
-#include "config/schema.h"
+#include "schema.h"
+#include "ctnbpf/attributes.h"
 
 #include <fmt/format.h>
 

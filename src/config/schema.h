@@ -5,7 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include "config/layout.h"
+#include "layout.h"
+#include "ctnbpf/attributes.h"
 #include "ctnbpf/subsystem.h"
 
 namespace ctnbpf::config {

@@ -16,7 +16,7 @@
 #include <string_view>
 #include <vector>
 
-#include "config/layout.h"
+#include "layout.h"
 #include "ctnbpf/address.h"
 
 namespace ctnbpf::config {

@@ -8,8 +8,8 @@
 #include <sstream>
 #include <toml++/toml.h>
 
-#include "config/rules.h"
-#include "config/toml.h"
+#include "rules.h"
+#include "toml.h"
 #include "ctnbpf/nearest.h"
 
 namespace ctnbpf::config {

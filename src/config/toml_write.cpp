@@ -2,8 +2,9 @@
 
 #include <algorithm>
 
-#include "config/schema.h"
-#include "config/toml.h"
+#include "schema.h"
+#include "ctnbpf/attributes.h"
+#include "toml.h"
 
 namespace ctnbpf::config {
 namespace {

@@ -5,6 +5,9 @@
 
 #include <charconv>
 
+#include "ctnbpf/attach.h"
+#include "ctnbpf/attributes.h"
+#include "ctnbpf/containers.h"
 #include "ctnbpf/address.h"
 #include "ctnbpf/membership.h"
 #include "ctnbpf/tree.h"

@@ -12,7 +12,7 @@
 
 #include "client.h"
 #include "layout.h"
-#include "pins.h"
+#include "ctnbpf/pins.h"
 
 namespace ctnbpf::containerfs {
 

@@ -9,7 +9,7 @@
 #include "ctnbpf/address.h"
 #include "ctnbpf/membership.h"
 #include "ctnbpf/tree.h"
-#include "namespaces.h"
+#include "ctnbpf/namespaces.h"
 
 namespace ctnbpf::containerfs {
 namespace {

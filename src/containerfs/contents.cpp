@@ -6,12 +6,12 @@
 #include <iterator>
 #include <set>
 
+#include "ctnbpf/attributes.h"
 #include "ctnbpf/address.h"
 #include "ctnbpf/membership.h"
 #include "ctnbpf/tree.h"
 #include "numbers.h"
-#include "numfiles/numfiles.h"
-#include "numtasks/numtasks.h"
+#include "ctnbpf/subsystem.h"
 
 namespace ctnbpf::containerfs {
 namespace {
@@ -38,22 +38,10 @@ bool populated(const State& state, Slot top) {
   return false;
 }
 
-const Subsystem* bound_to(const State& state, Slot slot, std::uint32_t id) {
-  for (const Subsystem* one : bound_subsystems(state, state.nodes()[slot].hierarchy))
-    if (one->id == id && one->figures != nullptr) return one;
-  return nullptr;
-}
-
 /* As a number that a program of OpenVZ's days can read. */
 std::uint64_t as_long(std::uint64_t value) {
   return std::min(value, static_cast<std::uint64_t>(LONG_MAX));
 }
-
-struct Beancounter {
-  std::uint32_t subsystem;
-  const char* name;
-};
-constexpr Beancounter kBeancounters[] = {{CTN_NUMTASKS, "numproc"}, {CTN_NUMFILES, "numfile"}};
 
 /* OpenVZ's text: a container has no number there but this, which is its slot. */
 Result<std::string> user_beancounters(const State& state, const Style& style) {
@@ -66,20 +54,14 @@ Result<std::string> user_beancounters(const State& state, const Style& style) {
     for (Slot slot : tree::subtree(state, h)) {
       if (slot < CTN_MAX_HIER) continue;
       std::string id = fmt::format("{}:", slot);
-      for (const Beancounter& one : kBeancounters) {
-        const Subsystem* subsystem = bound_to(state, slot, one.subsystem);
-        if (subsystem == nullptr) continue;
+      for (const Subsystem* subsystem : bound_subsystems(state, h)) {
+        if (subsystem->beancounter == nullptr) continue;
         CTN_ASSIGN(Figures figures, subsystem->figures(state, slot));
-        std::uint64_t barrier = figures.limit;
-        if (one.subsystem == CTN_NUMFILES) {
-          CTN_ASSIGN(AttributeRef ref, find_attribute(state, slot, "numfiles.barrier"));
-          CTN_ASSIGN(Value value, ref.attribute->read(state, slot));
-          barrier = std::get<std::uint64_t>(value);
-        }
-        fmt::format_to(
-            std::back_inserter(text), "{:>10}  {:<12} {:>20} {:>20} {:>20} {:>20} {:>20}\n", id,
-            one.name, as_long(figures.current), as_long(figures.peak), as_long(barrier),
-            as_long(figures.limit), figures.refused + figures.refused_by_rate.value_or(0));
+        fmt::format_to(std::back_inserter(text),
+                       "{:>10}  {:<12} {:>20} {:>20} {:>20} {:>20} {:>20}\n", id,
+                       subsystem->beancounter, as_long(figures.current), as_long(figures.peak),
+                       as_long(figures.limit), as_long(figures.admin_limit.value_or(figures.limit)),
+                       figures.refused + figures.refused_by_rate.value_or(0));
         id.clear(); /* on its first line only */
       }
     }
@@ -93,14 +75,12 @@ std::string events_of(const State& state, Slot slot) {
   /* Who never moved is in the root, which has no count of them. */
   bool any = slot < CTN_MAX_HIER || populated(state, slot);
   std::string text = fmt::format("populated {}\n", any ? 1 : 0);
-  const std::pair<std::uint32_t, const char*> kinds[] = {{CTN_NUMTASKS, "forks_refused"},
-                                                         {CTN_NUMFILES, "files_refused"}};
-  for (const auto& [id, name] : kinds) {
-    const Subsystem* subsystem = bound_to(state, slot, id);
-    if (subsystem == nullptr) continue;
+  for (const Subsystem* subsystem : bound_subsystems(state, state.nodes()[slot].hierarchy)) {
+    if (subsystem->refusals == nullptr) continue;
     auto figures = subsystem->figures(state, slot);
     if (figures)
-      text += fmt::format("{} {}\n", name, figures->refused + figures->refused_by_rate.value_or(0));
+      text += fmt::format("{} {}\n", subsystem->refusals,
+                          figures->refused + figures->refused_by_rate.value_or(0));
   }
   return text;
 }

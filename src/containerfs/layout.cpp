@@ -6,6 +6,7 @@
 #include <array>
 #include <set>
 
+#include "ctnbpf/attributes.h"
 #include "ctnbpf/address.h"
 #include "ctnbpf/tree.h"
 

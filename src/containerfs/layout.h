@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ctnbpf/ownership.h"
+#include "ctnbpf/attributes.h"
 #include "ctnbpf/state.h"
 #include "ctnbpf/subsystem.h"
 #include "inode.h"

@@ -13,7 +13,7 @@
 
 #include "ctnbpf/address.h"
 #include "mounting.h"
-#include "unique_fd.h"
+#include "ctnbpf/unique_fd.h"
 
 namespace ctnbpf::containerfs {
 namespace {

@@ -15,12 +15,14 @@
 #include <set>
 #include <sstream>
 
+#include "ctnbpf/attach.h"
+#include "ctnbpf/containers.h"
 #include "ctnbpf/address.h"
 #include "ctnbpf/membership.h"
 #include "ctnbpf/tree.h"
-#include "loader.h"
+#include "ctnbpf/service.h"
 #include "server.h"
-#include "unique_fd.h"
+#include "ctnbpf/unique_fd.h"
 
 namespace ctnbpf::containerfs {
 namespace {

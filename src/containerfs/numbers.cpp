@@ -8,8 +8,8 @@
 
 #include <sstream>
 
-#include "namespaces.h"
-#include "unique_fd.h"
+#include "ctnbpf/namespaces.h"
+#include "ctnbpf/unique_fd.h"
 
 namespace ctnbpf::containerfs {
 namespace {

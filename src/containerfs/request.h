@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "ctnbpf/result.h"
-#include "pins.h"
+#include "ctnbpf/pins.h"
 
 namespace ctnbpf::containerfs {
 

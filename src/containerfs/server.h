@@ -7,7 +7,7 @@
 #include "changes.h"
 #include "journal.h"
 #include "layout.h"
-#include "pins.h"
+#include "ctnbpf/pins.h"
 #include "states.h"
 #include "watch.h"
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "ctnbpf/state.h"
-#include "pins.h"
+#include "ctnbpf/pins.h"
 
 namespace ctnbpf::containerfs {
 

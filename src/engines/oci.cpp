@@ -1,4 +1,4 @@
-#include "engines/oci.h"
+#include "oci.h"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "exporter/listen.h"
+#include "listen.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "ctnbpf/result.h"
-#include "unique_fd.h"
+#include "ctnbpf/unique_fd.h"
 
 namespace ctnbpf::exporter {
 

@@ -13,9 +13,9 @@
 #include <utility>
 
 #include "ctnbpf/address.h"
-#include "exporter/listen.h"
-#include "exporter/negotiate.h"
-#include "pins.h"
+#include "listen.h"
+#include "negotiate.h"
+#include "ctnbpf/pins.h"
 
 namespace ctnbpf::exporter {
 namespace {

@@ -1,4 +1,4 @@
-#include "exporter/negotiate.h"
+#include "negotiate.h"
 
 #include <charconv>
 

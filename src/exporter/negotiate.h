@@ -3,7 +3,7 @@
 
 #include <string_view>
 
-#include "metrics/exposition.h"
+#include "exposition.h"
 
 namespace ctnbpf::exporter {
 

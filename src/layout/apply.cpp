@@ -4,11 +4,11 @@
 #include <nlohmann/json.hpp>
 
 #include "commands.h"
-#include "config/kernel_machine.h"
-#include "config/plan.h"
-#include "config/resolve.h"
+#include "kernel_machine.h"
+#include "plan.h"
+#include "resolve.h"
 #include "ctnbpf/address.h"
-#include "loader.h"
+#include "ctnbpf/service.h"
 
 namespace ctnbpf::layout {
 namespace {

@@ -1,9 +1,9 @@
-#include "config/import.h"
+#include "import.h"
 
 #include <fmt/format.h>
 
 #include "commands.h"
-#include "config/toml.h"
+#include "toml.h"
 
 namespace ctnbpf::layout {
 

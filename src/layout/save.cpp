@@ -3,9 +3,10 @@
 #include <nlohmann/json.hpp>
 
 #include "commands.h"
-#include "config/kernel_machine.h"
-#include "config/schema.h"
-#include "config/toml.h"
+#include "ctnbpf/attributes.h"
+#include "kernel_machine.h"
+#include "schema.h"
+#include "toml.h"
 #include "ctnbpf/tree.h"
 #include "value_json.h"
 

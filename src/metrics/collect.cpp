@@ -1,7 +1,7 @@
 #include <fnmatch.h>
 
 #include "ctnbpf/tree.h"
-#include "metrics/exposition.h"
+#include "exposition.h"
 
 namespace ctnbpf::metrics {
 

@@ -1,4 +1,4 @@
-#include "metrics/exposition.h"
+#include "exposition.h"
 
 #include <fmt/format.h>
 
@@ -6,8 +6,7 @@
 
 #include "ctnbpf/address.h"
 #include "ctnbpf/levels.h"
-#include "object_table.h"
-#include "program_stats.h"
+#include "ctnbpf/program_stats.h"
 
 namespace ctnbpf::metrics {
 
@@ -147,8 +146,8 @@ void Exposition::build(bool up, std::string_view version) {
 
 Result<void> Exposition::machine(const State& state) {
   const ctn_core& core = state.core();
-  CTN_ASSIGN(std::uint64_t tasks, ObjectTable::count(state.pins(), "task"));
-  CTN_ASSIGN(std::uint64_t files, ObjectTable::count(state.pins(), "file"));
+  CTN_ASSIGN(std::uint64_t tasks, table_entries(state.pins(), "task"));
+  CTN_ASSIGN(std::uint64_t files, table_entries(state.pins(), "file"));
   CTN_ASSIGN(auto programs, program_stats(state.pins(), 0));
 
   family("level", Type::kGauge,

@@ -7,9 +7,9 @@
 #include <string_view>
 #include <utility>
 
-#include "metrics/meters.h"
-#include "metrics/stat_table.h"
-#include "metrics/text_writer.h"
+#include "meters.h"
+#include "stat_table.h"
+#include "text_writer.h"
 
 namespace ctnbpf::metrics {
 

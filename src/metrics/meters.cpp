@@ -1,4 +1,4 @@
-#include "metrics/meters.h"
+#include "meters.h"
 
 #include <thread>
 

@@ -1,4 +1,4 @@
-#include "metrics/stat_table.h"
+#include "stat_table.h"
 
 #include <fmt/format.h>
 

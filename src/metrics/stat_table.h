@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "ctnbpf/subsystem.h"
-#include "metrics/meters.h"
+#include "meters.h"
 
 namespace ctnbpf::metrics {
 

@@ -1,4 +1,4 @@
-#include "top/capability.h"
+#include "capability.h"
 
 #include <curses.h> /* before term.h */
 #include <term.h>

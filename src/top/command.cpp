@@ -1,4 +1,4 @@
-#include "top/command.h"
+#include "command.h"
 
 #include <fcntl.h>
 #include <sys/wait.h>

@@ -3,7 +3,7 @@
 
 #include <CLI/CLI.hpp>
 
-#include "top/screen.h"
+#include "screen.h"
 
 int main(int argc, char** argv) {
   ctnbpf::top::Options options;

@@ -1,4 +1,4 @@
-#include "top/model.h"
+#include "model.h"
 
 #include <fmt/format.h>
 

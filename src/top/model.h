@@ -9,9 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include "metrics/meters.h"
-#include "metrics/stat_table.h"
-#include "pins.h"
+#include "meters.h"
+#include "stat_table.h"
+#include "ctnbpf/pins.h"
 
 namespace ctnbpf::top {
 

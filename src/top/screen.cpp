@@ -1,4 +1,4 @@
-#include "top/screen.h"
+#include "screen.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -11,8 +11,8 @@
 
 #include "ctnbpf/address.h"
 #include "table.h"
-#include "top/capability.h"
-#include "top/command.h"
+#include "capability.h"
+#include "command.h"
 
 #define NCURSES_NOMACROS /* of common words */
 #include <curses.h>

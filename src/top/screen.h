@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "top/model.h"
+#include "model.h"
 
 namespace ctnbpf::top {
 

@@ -5,7 +5,7 @@
 
 #include "ctnbpf/address.h"
 #include "table.h"
-#include "top/screen.h"
+#include "screen.h"
 
 namespace ctnbpf::top {
 namespace {

@@ -11,6 +11,7 @@
 #include <algorithm>
 
 #include "beancounter/beancounter.h"
+#include "ctnbpf/attributes.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
 
@@ -188,7 +189,12 @@ struct BeanCounter {
     }
     CTN_ASSIGN(auto all, states(state));
     const beans_state& own = all[slot];
-    return Figures{Kind::kNoun, held_of(own), maxheld_of(own), load(own.barrier), load(own.events)};
+    return Figures{.noun = Kind::kNoun,
+                   .current = held_of(own),
+                   .peak = maxheld_of(own),
+                   .limit = load(own.barrier),
+                   .refused = load(own.events),
+                   .admin_limit = load(own.limit)};
   }
 
   /* In a flat hierarchy the container's own alone. */

@@ -40,9 +40,6 @@ struct {
   __type(value, struct cpuacct_look);
 } cpuacct_cpus SEC(".maps");
 
-/* How many CPUs there can be; set at load. */
-const volatile __u32 cpu_count = 1;
-
 /* The smallest `clock` of all looks: the later a look comes after the clocks it compares were read,
  * the larger its difference. */
 __s64 cpuacct_clock SEC(".data.cpuclock") = 0;
@@ -199,6 +196,20 @@ static __always_inline int cpuacct_look_at(__u32 cpu, __s64 clock) {
   __sync_fetch_and_add(&look->looks, 1);
   __sync_lock_test_and_set(&look->busy, 0);
   return 0;
+}
+
+/* With interrupts off, by the CPU that switches: nothing can come between, and no run is skipped. */
+SEC("tp_btf/sched_switch")
+int BPF_PROG(t_switch, bool preempt, struct task_struct *prev) {
+  __u64 home = task_home(prev);
+  struct ctn_key *key = task_key(home);
+  return key_is_home(key) ? cpuacct_switch(prev, home, key) : 0;
+}
+
+/* Run by readers: arguments are the CPU to look at and the difference of the clocks, or 0. */
+SEC("raw_tp")
+int s_look(struct bpf_raw_tracepoint_args *ctx) {
+  return cpuacct_look_at(ctx->args[0], ctx->args[1]);
 }
 
 #endif

@@ -14,10 +14,11 @@
 
 #include <array>
 
+#include "kernel/loading.h"
 #include "cpuacct/cpuacct_ops.h"
 #include "cpuacct/meter.h"
 #include "cpuacct/sample.h"
-#include "mapping.h"
+#include "kernel/mapping.h"
 
 namespace ctnbpf {
 namespace {
@@ -182,6 +183,13 @@ Result<void> can_attach(const State& state, Slot, std::uint64_t) {
   return {};
 }
 
+Result<void> load_arrays(Loading& loading) {
+  const Loading::Facts& facts = loading.facts;
+  CTN_TRY(loading.size("cpuacct", facts.slots));
+  CTN_TRY(loading.size("cpuacct_cells", facts.slots * facts.cpus));
+  return loading.size("cpuacct_cpus", facts.cpus);
+}
+
 }  // namespace
 
 const Subsystem kCpuacct = {
@@ -192,6 +200,7 @@ const Subsystem kCpuacct = {
     .hooks = 1 << CTN_HOOKS_SWITCH,
     .level_from = CTN_HOOKS_SWITCH,
     .minimum = CTN_LEVEL_ACCOUNTING,
+    .load = load_arrays,
     .create = create,
     .destroy = destroy,
     .can_attach = can_attach,

@@ -4,7 +4,7 @@
 
 #include "ctnbpf/abi.h"
 
-/* Subsystem number; the registry in src/registry.cpp and the hooks agree on it. */
+/* Subsystem number; the registry in subsystems/registry.cpp and the hooks agree on it. */
 #define CTN_CPUACCT 3
 
 /* The load is measured over windows of this length (ns), which begin at its multiples on the

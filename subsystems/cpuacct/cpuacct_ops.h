@@ -2,7 +2,13 @@
 #pragma once
 
 #include "ctnbpf/subsystem.h"
+#include "kernel/hooks.h"
 
 namespace ctnbpf {
 extern const Subsystem kCpuacct;
+
+namespace hooks {
+extern const HookTable kCpuacctHooks;
 }
+
+}  // namespace ctnbpf

@@ -12,8 +12,8 @@
 #include <sstream>
 #include <string>
 
-#include "mapping.h"
-#include "run_program.h"
+#include "kernel/mapping.h"
+#include "kernel/run_program.h"
 
 namespace ctnbpf::cpuacct {
 namespace {

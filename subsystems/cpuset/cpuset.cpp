@@ -15,6 +15,7 @@
 #include <array>
 
 #include "cpuset/cpuset_ops.h"
+#include "kernel/loading.h"
 #include "placement/placement_ops.h"
 
 namespace ctnbpf {
@@ -34,12 +35,21 @@ constexpr std::array kAttributes = {
     Ops::strict(),
 };
 
+/* Beside its lists: the CPU masks that tasks had before they were placed. */
+Result<void> load_arrays(Loading& loading) {
+  CTN_TRY(placement::load_arrays(loading, kCpus.name));
+  CTN_TRY(loading.size("came_with_masks", CAME_WITH_MASKS * place_words()));
+  CTN_TRY(loading.size_key("came_with_numbers", place_words() * sizeof(__u64)));
+  return loading.size("came_with_done", loading.facts.tasks);
+}
+
 }  // namespace
 
 constinit const Subsystem kCpuset = [] {
   Subsystem it = Ops::subsystem("which CPUs the tasks of a container use", kAttributes);
   it.hooks = 1 << CTN_HOOKS_PLACE;
   it.level_from = CTN_HOOKS_PLACE;
+  it.load = load_arrays;
   return it;
 }();
 

@@ -4,7 +4,7 @@
 
 #include "placement/placement.h"
 
-/* Subsystem number; the registry in src/registry.cpp and the hooks agree on it. */
+/* Subsystem number; the registry in subsystems/registry.cpp and the hooks agree on it. */
 #define CTN_CPUSET 1
 
 /* CPU masks that tasks had before they were placed, each kept once, by number from 1 on: a record has the

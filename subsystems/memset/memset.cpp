@@ -10,6 +10,7 @@
 
 #include <array>
 
+#include "ctnbpf/attributes.h"
 #include "memset/memset_ops.h"
 #include "placement/affinity.h"
 #include "placement/placement_ops.h"

@@ -4,7 +4,7 @@
 
 #include "placement/placement.h"
 
-/* Subsystem number; see src/registry.cpp. */
+/* Subsystem number; see subsystems/registry.cpp. */
 #define CTN_MEMSET 2
 
 #endif

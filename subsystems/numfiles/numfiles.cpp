@@ -21,11 +21,14 @@
 #include <map>
 #include <set>
 
+#include "kernel/iterators.h"
+#include "ctnbpf/attributes.h"
 #include "beancounter/beancounter_ops.h"
-#include "object_table.h"
-#include "pins.h"
-#include "steady.h"
-#include "walk.h"
+#include "kernel/object_table.h"
+#include "kernel/loading.h"
+#include "ctnbpf/pins.h"
+#include "kernel/steady.h"
+#include "tasks/moves.h"
 
 namespace ctnbpf {
 namespace {
@@ -205,6 +208,51 @@ Result<std::vector<ctn_walk_file>> walk_files(const Pins& pins) {
   return run_iterator_as<ctn_walk_file>(pins, "i_files", 0);
 }
 
+bool charges_files(const State& state, std::uint32_t hierarchy) {
+  return load(state.core().bound[CTN_NUMFILES]) == hierarchy + 1;
+}
+
+Result<std::vector<FileHolder>> file_holders(const Pins& pins) {
+  CTN_ASSIGN(auto files, walk_files(pins));
+  std::vector<FileHolder> holders;
+  for (const ctn_walk_file& file : files)
+    holders.push_back({file.tgid, file.tid, file.fd, file.slot, file.record,
+                       std::string(file.comm, ::strnlen(file.comm, sizeof(file.comm)))});
+  return holders;
+}
+
+Result<std::vector<Slot>> charged_to(const State& state) {
+  CTN_ASSIGN(auto charged, charged_files(state));
+  std::vector<Slot> slots;
+  for (const ctn_file& file : charged) slots.push_back(file.slot);
+  return slots;
+}
+
+namespace {
+
+/* An entry of the table holds a reference, and each file of a pair does. */
+Result<std::vector<std::uint32_t>> references_held(const State& state) {
+  std::vector<std::uint32_t> sums(state.nodes().size());
+  CTN_ASSIGN(auto charged, charged_to(state));
+  for (Slot slot : charged)
+    if (slot < sums.size()) sums[slot]++;
+  return sums;
+}
+
+constexpr KernelTable kTables[] = {{"file", sizeof(ctn_file)}};
+
+Result<void> load_arrays(Loading& loading) {
+  const Levels& levels = loading.facts.levels;
+  std::uint32_t level = levels.level[CTN_HOOKS_FILE];
+  CTN_TRY(loading.size("numfiles", loading.facts.slots));
+  CTN_TRY(loading.set("file_gate_can_skip",
+                      levels.skips && levels.works("k_file_alloc") && level == CTN_LEVEL_FALLBACK));
+  CTN_TRY(loading.set("files_are_reserved", numfiles_gate(levels) == FileGate::kOpen));
+  return loading.set("file_entry_can_stay", level != CTN_LEVEL_STRICT);
+}
+
+}  // namespace
+
 const Subsystem kNumfiles = {
     .id = CTN_NUMFILES,
     .name = Files::kName,
@@ -213,6 +261,8 @@ const Subsystem kNumfiles = {
     .hooks = 1 << CTN_HOOKS_FILE | 1 << CTN_HOOKS_FILE_FREE,
     .level_from = CTN_HOOKS_FILE,
     .minimum = CTN_LEVEL_FALLBACK,
+    .tables = kTables,
+    .load = load_arrays,
     .bind = Beans::bind,
     .create = Beans::create,
     .destroy = nullptr,
@@ -222,6 +272,9 @@ const Subsystem kNumfiles = {
     .repair = repair,
     .bounds = Beans::bounds,
     .references = "open files",
+    .references_held = references_held,
+    .beancounter = "numfile",
+    .refusals = "files_refused",
     .caveat = caveat,
     .remarks = remarks,
 };

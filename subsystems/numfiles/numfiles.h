@@ -5,7 +5,7 @@
 
 #include "beancounter/beancounter.h"
 
-/* Subsystem number; the registry in src/registry.cpp and the hooks agree on it. */
+/* Subsystem number; the registry in subsystems/registry.cpp and the hooks agree on it. */
 #define CTN_NUMFILES 4
 
 /* One per charged file, in the table of files (bpf/table.bpf.h). Where files are refused before they are

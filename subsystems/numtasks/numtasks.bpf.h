@@ -216,20 +216,19 @@ static __always_inline int numtasks_fork(struct ctn_task *child) {
   }
   if (!word) return -EAGAIN;
   __sync_fetch_and_add(&state->successes, 1);
-  child->numtasks = word;
+  child->counted = word;
   return 0;
 }
 
 /* A child that is there already: charged by force. */
 static __always_inline void numtasks_adopt(struct ctn_task *child) {
   __u32 slot = task_slot(child, CTN_NUMTASKS);
-  if (slot >= CTN_MAX_HIER)
-    child->numtasks = (__u32)numtasks_force(slot, CLIMB_ALL, CTN_ONE_CHARGE);
+  if (slot >= CTN_MAX_HIER) child->counted = (__u32)numtasks_force(slot, CLIMB_ALL, CTN_ONE_CHARGE);
 }
 
 /* The task is reaped or freed, whichever is seen first; the exchange makes it once. */
 static __always_inline void numtasks_release(struct ctn_task *task) {
-  __u32 word = __sync_lock_test_and_set(&task->numtasks, 0);
+  __u32 word = __sync_lock_test_and_set(&task->counted, 0);
   if (word) numtasks_give_back(word);
 }
 
@@ -270,9 +269,9 @@ static __always_inline void numtasks_attach(struct ctn_task *task, __u32 from, _
   __u32 next = made, back = 0; /* what is given back: the charge that was replaced */
   bool moved = false;
   for (int i = 0; i < 4; i++) {
-    __u32 old = *(volatile __u32 *)&task->numtasks;
+    __u32 old = *(volatile __u32 *)&task->counted;
     if ((old & ~NUMTASKS_SHARED) != charged) break;
-    if (__sync_val_compare_and_swap(&task->numtasks, old, next) != old) continue;
+    if (__sync_val_compare_and_swap(&task->counted, old, next) != old) continue;
     back = old;
     moved = true;
     break;

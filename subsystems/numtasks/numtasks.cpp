@@ -20,8 +20,10 @@
 #include <fstream>
 
 #include "numtasks/numtasks.h"
+#include "ctnbpf/attributes.h"
 #include "numtasks/numtasks_ops.h"
 #include "numtasks/numtasks_parts.h"
+#include "kernel/loading.h"
 #include "ctnbpf/tree.h"
 
 namespace ctnbpf {
@@ -230,6 +232,13 @@ Result<Figures> figures(const State& state, Slot slot) {
                  load(own.bound), load(own.events),          load(own.rate_events)};
 }
 
+Slot charged(const ctn_task& task) { return load(task.counted) & ~NUMTASKS_SHARED; }
+
+Result<void> load_arrays(Loading& loading) {
+  CTN_TRY(loading.size("numtasks", loading.facts.slots));
+  return loading.size("numtasks_rates", loading.facts.slots);
+}
+
 }  // namespace
 
 const Subsystem kNumtasks = {
@@ -240,17 +249,21 @@ const Subsystem kNumtasks = {
     .hooks = 1 << CTN_HOOKS_REAP,
     .level_from = CTN_HOOKS_TASK,
     .minimum = CTN_LEVEL_ACCOUNTING,
+    .load = load_arrays,
     .bind = bind,
     .create = create,
     .removed = numtasks::give_shares_back,
     .destroy = nullptr,
     .can_attach = nullptr,
     .figures = figures,
+    .charged = charged,
     .check = numtasks::check,
     .repair = numtasks::repair,
     .mend = numtasks::mend,
     .within_limits = numtasks::within_limits,
     .bounds = numtasks::bounds,
+    .beancounter = "numproc",
+    .refusals = "forks_refused",
 };
 
 }  // namespace ctnbpf

@@ -6,7 +6,7 @@
 #include "numtasks/forkrate.h"
 #include "shares/shares_record.h"
 
-/* Subsystem number; the registry in src/registry.cpp and the hooks agree on it. */
+/* Subsystem number; the registry in subsystems/registry.cpp and the hooks agree on it. */
 #define CTN_NUMTASKS 0
 
 /* Set in a task's word `numtasks`, beside the slot charged: the charge is in the words of shares too. */

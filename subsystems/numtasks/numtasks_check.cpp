@@ -2,9 +2,9 @@
 #include <fmt/format.h>
 
 #include "ctnbpf/tree.h"
-#include "mapping.h"
+#include "kernel/mapping.h"
 #include "numtasks/numtasks_parts.h"
-#include "steady.h"
+#include "kernel/steady.h"
 
 namespace ctnbpf::numtasks {
 namespace {
@@ -68,7 +68,7 @@ Result<std::vector<std::uint64_t>> charges(const State& state) {
              Mapping::open(state.pins(), "task_records", sizeof(ctn_task), ~0U, false));
   std::vector<std::uint64_t> charged(state.nodes().size());
   for (const ctn_task& task : tasks.as<ctn_task>())
-    if (Slot slot = load(task.numtasks) & ~NUMTASKS_SHARED;
+    if (Slot slot = load(task.counted) & ~NUMTASKS_SHARED;
         slot >= CTN_MAX_HIER && slot < charged.size())
       charged[slot]++;
   return charged;

@@ -4,6 +4,7 @@
 #include <ctime>
 
 #include "ctnbpf/tree.h"
+#include "ctnbpf/attributes.h"
 #include "numtasks/numtasks_parts.h"
 
 namespace ctnbpf::numtasks {

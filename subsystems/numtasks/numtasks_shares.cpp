@@ -15,8 +15,9 @@
 #include <utility>
 
 #include "ctnbpf/tree.h"
-#include "grace.h"
-#include "mapping.h"
+#include "ctnbpf/attributes.h"
+#include "kernel/grace.h"
+#include "kernel/mapping.h"
 #include "numtasks/numtasks_parts.h"
 #include "shares/shares.h"
 
@@ -143,7 +144,7 @@ class Books final : public shares::Table {
 
   void into_force(Slot root) {
     flag(root, true);
-    for (ctn_task& task : tasks_.as<ctn_task>()) enter(task.numtasks);
+    for (ctn_task& task : tasks_.as<ctn_task>()) enter(task.counted);
   }
 
   void enter(__u32& word) {
@@ -162,7 +163,7 @@ class Books final : public shares::Table {
   void out_of_force(Slot root) {
     flag(root, false);
     for (ctn_task& task : tasks_.as<ctn_task>())
-      __atomic_fetch_and(&task.numtasks, ~NUMTASKS_SHARED, __ATOMIC_ACQ_REL);
+      __atomic_fetch_and(&task.counted, ~NUMTASKS_SHARED, __ATOMIC_ACQ_REL);
     wait_for_programs(); /* whoever still found the mark gives back now */
     for (Slot slot : slots(root)) {
       if (removed(slot)) all_[slot].shares.min = CTN_DONT_CARE;

@@ -5,9 +5,10 @@
 
 #include <set>
 
-#include "object_table.h"
+#include "kernel/iterators.h"
+#include "kernel/object_table.h"
 #include "placement/kind.h"
-#include "walk.h"
+#include "tasks/moves.h"
 
 namespace ctnbpf {
 namespace {

@@ -9,9 +9,9 @@
 #include <fstream>
 #include <sstream>
 
-#include "cgroup_programs.h"
+#include "kernel/cgroup_programs.h"
 #include "ctnbpf/address.h"
-#include "unique_fd.h"
+#include "ctnbpf/unique_fd.h"
 
 namespace ctnbpf {
 namespace {

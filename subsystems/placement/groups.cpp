@@ -13,17 +13,18 @@
 #include <map>
 #include <sstream>
 
+#include "kernel/iterators.h"
 #include "ctnbpf/address.h"
 #include "ctnbpf/state.h"
-#include "instances.h"
-#include "namespaces.h"
-#include "pins.h"
+#include "kernel/instances.h"
+#include "ctnbpf/namespaces.h"
+#include "ctnbpf/pins.h"
 #include "placement/affinity.h"
 #include "placement/group_limits.h"
 #include "placement/kind.h"
 #include "placement/placement.h"
-#include "run_program.h"
-#include "walk.h"
+#include "kernel/run_program.h"
+#include "tasks/moves.h"
 
 namespace ctnbpf {
 namespace {

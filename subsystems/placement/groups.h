@@ -22,7 +22,7 @@
 
 #include "ctnbpf/result.h"
 #include "placement/index_set.h"
-#include "unique_fd.h"
+#include "ctnbpf/unique_fd.h"
 
 namespace ctnbpf {
 

@@ -3,10 +3,11 @@
 #include <map>
 #include <set>
 
+#include "ctnbpf/membership.h"
 #include "ctnbpf/tree.h"
-#include "namespaces.h"
+#include "ctnbpf/namespaces.h"
 #include "placement/work.h"
-#include "walk.h"
+#include "tasks/moves.h"
 
 namespace ctnbpf::placement {
 

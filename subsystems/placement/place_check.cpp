@@ -7,6 +7,7 @@
 #include <set>
 
 #include "placement/affinity.h"
+#include "ctnbpf/membership.h"
 #include "placement/effective.h"
 #include "placement/place.h"
 

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 
+#include "ctnbpf/membership.h"
 #include "ctnbpf/tree.h"
-#include "namespaces.h"
+#include "ctnbpf/namespaces.h"
+#include "kernel/loading.h"
 #include "placement/effective.h"
 
 namespace ctnbpf {
@@ -17,6 +19,13 @@ Result<bool> parse_flag(const std::string& attribute, const std::string& text) {
 }
 
 namespace placement {
+
+Result<void> load_arrays(Loading& loading, const std::string& name) {
+  CTN_TRY(loading.size(name + "_states", loading.facts.slots));
+  CTN_TRY(loading.size(name + "_sets", loading.facts.slots * PLACE_SETS * place_words()));
+  return loading.set("place_words", place_words());
+}
+
 namespace {
 
 constexpr std::uint32_t kDriverBits = PLACE_AUTO | PLACE_CGROUP2 | PLACE_CGROUP1;

@@ -3,6 +3,8 @@
 #pragma once
 
 #include "ctnbpf/subsystem.h"
+#include "ctnbpf/attributes.h"
+#include "kernel/hooks.h"
 #include "placement/place.h"
 
 namespace ctnbpf {
@@ -11,6 +13,9 @@ namespace ctnbpf {
 Result<bool> parse_flag(const std::string& attribute, const std::string& text);
 
 namespace placement {
+
+/* Sizes the arrays of the subsystem `name`. */
+Result<void> load_arrays(Loading& loading, const std::string& name);
 
 Result<Value> read_list(const State& state, const PlaceKind& kind, Slot slot);
 Result<Value> read_effective(const State& state, const PlaceKind& kind, Slot slot);
@@ -100,6 +105,7 @@ class PlacementOps {
             .hooks = 0,
             .level_from = CTN_HOOKS_TASK,
             .minimum = CTN_LEVEL_ACCOUNTING,
+            .load = size_arrays,
             .bind = bind,
             .create = create,
             .removed = removed,
@@ -161,6 +167,9 @@ class PlacementOps {
     return placement::prepare_placement(w, kKind, slot, text);
   }
 
+  static Result<void> size_arrays(Loading& loading) {
+    return placement::load_arrays(loading, kKind.name);
+  }
   static Result<void> bind(Writer& w, Slot root) { return placement::bind(w, kKind, root); }
   static Result<void> create(Writer& w, Slot slot) { return placement::create(w, kKind, slot); }
   static void removed(Writer& w, Slot slot) { placement::removed(w, kKind, slot); }
@@ -198,5 +207,9 @@ class PlacementOps {
     return speaks(w) ? placement::release(w) : Result<void>();
   }
 };
+
+namespace hooks {
+extern const HookTable kPlacementHooks;
+}
 
 }  // namespace ctnbpf

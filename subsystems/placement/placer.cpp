@@ -1,4 +1,5 @@
 #include "placement/placer.h"
+#include "ctnbpf/membership.h"
 
 #include <fmt/format.h>
 

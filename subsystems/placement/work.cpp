@@ -8,9 +8,11 @@
 #include <chrono>
 #include <map>
 
+#include "kernel/iterators.h"
+#include "ctnbpf/membership.h"
 #include "placement/effective.h"
 #include "placement/place.h"
-#include "walk.h"
+#include "tasks/moves.h"
 
 namespace ctnbpf::placement {
 namespace {

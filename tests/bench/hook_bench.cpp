@@ -3,7 +3,7 @@
 #include <cerrno>
 
 #include "ctnbpf/abi.h"
-#include "map_size.h"
+#include "kernel/map_size.h"
 
 #include "stores.skel.h"
 

@@ -156,7 +156,7 @@ static __always_inline void table_drop(struct task_struct *task) {
   SEC("fentry/release_task")                                                      \
   int BPF_PROG(name##_release, struct task_struct *task) {                        \
     struct ctn_task *record = find(task);                                         \
-    if (record) record->numtasks = 0;                                             \
+    if (record) record->counted = 0;                                              \
     return 0;                                                                     \
   }                                                                               \
   SEC("lsm/task_free")                                                            \

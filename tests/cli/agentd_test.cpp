@@ -9,6 +9,9 @@
 #include <sstream>
 
 #include "cli_test.h"
+#include "tree/emptied.h"
+#include "ctnbpf/attributes.h"
+#include "ctnbpf/containers.h"
 #include "ctnbpf/events.h"
 #include "workload.h"
 

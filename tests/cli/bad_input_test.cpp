@@ -2,7 +2,7 @@
 #include <tuple>
 
 #include "cli_test.h"
-#include "mapping.h"
+#include "kernel/mapping.h"
 
 namespace ctnbpf::test {
 namespace {

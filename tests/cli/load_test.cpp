@@ -7,7 +7,8 @@
 #include <set>
 
 #include "cli_test.h"
-#include "loader.h"
+#include "ctnbpf/attributes.h"
+#include "ctnbpf/service.h"
 
 namespace ctnbpf::test {
 namespace {

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "cli_test.h"
+#include "ctnbpf/attributes.h"
 
 namespace ctnbpf::test {
 namespace {

@@ -10,7 +10,8 @@
 #include <thread>
 
 #include "cli_test.h"
-#include "lock.h"
+#include "ctnbpf/attributes.h"
+#include "tree/lock.h"
 #include "mounted.h"
 
 namespace ctnbpf::test {

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "cli_test.h"
+#include "ctnbpf/attributes.h"
 #include "ctnbpf/address.h"
 
 namespace ctnbpf::test {

@@ -6,8 +6,9 @@
 #include <optional>
 
 #include "cli_test.h"
+#include "ctnbpf/attributes.h"
 #include "ctnbpf/tree.h"
-#include "lock.h"
+#include "tree/lock.h"
 #include "placement/affinity.h"
 #include "placement/groups.h"
 #include "placement/kind.h"

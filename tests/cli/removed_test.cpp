@@ -2,6 +2,8 @@
 #include <sys/wait.h>
 
 #include "cli_test.h"
+#include "ctnbpf/attributes.h"
+#include "ctnbpf/containers.h"
 #include "workload.h"
 
 namespace ctnbpf::test {

@@ -4,7 +4,7 @@
 #include <fstream>
 
 #include "cli_test.h"
-#include "lock.h"
+#include "tree/lock.h"
 
 namespace ctnbpf::test {
 namespace {

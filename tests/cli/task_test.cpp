@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "cli_test.h"
+#include "ctnbpf/attributes.h"
 
 namespace ctnbpf::test {
 namespace {

@@ -10,9 +10,10 @@
 #include <memory>
 
 #include "beancounter/beancounter_ops.h"
+#include "ctnbpf/containers.h"
 #include "kernel_test.h"
-#include "map_size.h"
-#include "run_program.h"
+#include "kernel/map_size.h"
+#include "kernel/run_program.h"
 
 #include "widgets.skel.h"
 

@@ -11,6 +11,8 @@
 #include <set>
 
 #include "kernel_test.h"
+#include "ctnbpf/membership.h"
+#include "ctnbpf/containers.h"
 #include "uring.h"
 #include "workload.h"
 

@@ -7,6 +7,10 @@
 #include <set>
 
 #include "ctnbpf/removed.h"
+#include "ctnbpf/membership.h"
+#include "ctnbpf/attach.h"
+#include "ctnbpf/attributes.h"
+#include "ctnbpf/containers.h"
 #include "kernel_test.h"
 #include "storm.h"
 #include "workload.h"

@@ -3,6 +3,8 @@
 #include <sys/stat.h>
 
 #include "cpuacct/sample.h"
+#include "ctnbpf/attach.h"
+#include "ctnbpf/containers.h"
 #include "cpuacct_test.h"
 
 namespace ctnbpf::test {

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "kernel_test.h"
+#include "ctnbpf/attributes.h"
 #include "workload.h"
 
 namespace ctnbpf::test {

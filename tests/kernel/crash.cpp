@@ -8,6 +8,9 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "ctnbpf/membership.h"
+#include "ctnbpf/attributes.h"
+#include "ctnbpf/containers.h"
 #include "ctnbpf/fsck.h"
 #include "placement/groups.h"
 #include "placement/kind.h"

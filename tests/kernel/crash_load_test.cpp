@@ -5,7 +5,8 @@
 #include <fstream>
 
 #include "crash.h"
-#include "pinning.h"
+#include "service/loaded.h"
+#include "service/pinning.h"
 #include "placement/affinity.h"
 #include "placement/groups.h"
 #include "placement/kind.h"

@@ -11,9 +11,10 @@
 #include <fstream>
 
 #include "crash.h"
+#include "ctnbpf/containers.h"
 #include "ctnbpf/agentd.h"
 #include "ctnbpf/removed.h"
-#include "unique_fd.h"
+#include "ctnbpf/unique_fd.h"
 
 namespace ctnbpf::test {
 namespace {

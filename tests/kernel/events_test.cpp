@@ -11,9 +11,13 @@
 #include <filesystem>
 #include <map>
 
+#include "tree/emptied.h"
+#include "ctnbpf/membership.h"
+#include "ctnbpf/attach.h"
+#include "ctnbpf/containers.h"
 #include "ctnbpf/kill.h"
 #include "kernel_test.h"
-#include "mapping.h"
+#include "kernel/mapping.h"
 #include "workload.h"
 
 namespace ctnbpf::test {

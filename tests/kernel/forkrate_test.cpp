@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "ctnbpf/events.h"
+#include "containers/parts.h"
 #include "kernel_test.h"
 #include "workload.h"
 

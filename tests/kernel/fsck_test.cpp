@@ -11,8 +11,10 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "ctnbpf/attributes.h"
+#include "ctnbpf/containers.h"
 #include "kernel_test.h"
-#include "mapping.h"
+#include "kernel/mapping.h"
 #include "numfiles/numfiles.h"
 #include "numtasks/numtasks.h"
 #include "workload.h"

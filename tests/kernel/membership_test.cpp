@@ -9,6 +9,9 @@
 #include <set>
 
 #include "kernel_test.h"
+#include "ctnbpf/membership.h"
+#include "ctnbpf/attach.h"
+#include "ctnbpf/containers.h"
 #include "workload.h"
 
 namespace ctnbpf::test {

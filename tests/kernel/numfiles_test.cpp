@@ -17,9 +17,12 @@
 #include <utility>
 
 #include "ctnbpf/events.h"
+#include "ctnbpf/attach.h"
+#include "ctnbpf/attributes.h"
+#include "ctnbpf/containers.h"
 #include "descriptors.h"
 #include "kernel_test.h"
-#include "loader.h"
+#include "ctnbpf/service.h"
 #include "numfiles/numfiles_ops.h"
 #include "workload.h"
 

@@ -9,6 +9,8 @@
 #include <cstdlib>
 
 #include "ctnbpf/fsck.h"
+#include "ctnbpf/attach.h"
+#include "ctnbpf/containers.h"
 #include "kernel_test.h"
 
 namespace ctnbpf::test {

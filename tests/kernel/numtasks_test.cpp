@@ -6,6 +6,9 @@
 #include <fstream>
 
 #include "ctnbpf/events.h"
+#include "ctnbpf/attach.h"
+#include "ctnbpf/attributes.h"
+#include "ctnbpf/containers.h"
 #include "kernel_test.h"
 #include "workload.h"
 

@@ -11,7 +11,7 @@
 
 #include "placement/affinity.h"
 #include "placement_test.h"
-#include "unique_fd.h"
+#include "ctnbpf/unique_fd.h"
 
 namespace ctnbpf::test {
 namespace {

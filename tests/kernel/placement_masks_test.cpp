@@ -7,7 +7,7 @@
 #include <atomic>
 
 #include "cpuset/cpuset.h"
-#include "mapping.h"
+#include "kernel/mapping.h"
 #include "placement/affinity.h"
 #include "placement/kind.h"
 #include "placement_test.h"

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "ctnbpf/agentd.h"
+#include "ctnbpf/attach.h"
 #include "kernel_test.h"
 #include "placement/affinity.h"
 #include "placement/kind.h"

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ctnbpf/fsck.h"
+#include "ctnbpf/attributes.h"
 #include "kernel_test.h"
 #include "numtasks/numtasks.h"
 #include "workload.h"

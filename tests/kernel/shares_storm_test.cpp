@@ -5,6 +5,9 @@
 #include <algorithm>
 
 #include "shares_fixture.h"
+#include "ctnbpf/attach.h"
+#include "ctnbpf/attributes.h"
+#include "ctnbpf/containers.h"
 
 namespace ctnbpf::test {
 namespace {

@@ -4,6 +4,8 @@
 #include <algorithm>
 
 #include "shares_fixture.h"
+#include "ctnbpf/attach.h"
+#include "ctnbpf/containers.h"
 
 namespace ctnbpf::test {
 namespace {

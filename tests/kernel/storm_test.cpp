@@ -4,8 +4,10 @@
 #include <unistd.h>
 
 #include "ctnbpf/events.h"
+#include "ctnbpf/attach.h"
+#include "ctnbpf/containers.h"
 #include "kernel_test.h"
-#include "loader.h"
+#include "ctnbpf/service.h"
 #include "storm.h"
 #include "workload.h"
 

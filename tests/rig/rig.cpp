@@ -5,6 +5,8 @@
 #include <array>
 
 #include "ctnbpf/tree.h"
+#include "kernel/loading.h"
+#include "ctnbpf/attributes.h"
 #include "rig/rig_ops.h"
 
 namespace ctnbpf {
@@ -100,6 +102,7 @@ const Subsystem kRig = {
     .hooks = 1 << CTN_HOOKS_REAP,
     .level_from = CTN_HOOKS_TASK,
     .minimum = CTN_LEVEL_ACCOUNTING,
+    .load = [](Loading& loading) { return loading.size("rig", loading.facts.slots); },
     .bind = bind,
     .create = create,
     .removed = removed,

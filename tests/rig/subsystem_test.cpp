@@ -9,6 +9,10 @@
 #include <filesystem>
 
 #include "kernel_test.h"
+#include "ctnbpf/attach.h"
+#include "ctnbpf/membership.h"
+#include "ctnbpf/attributes.h"
+#include "ctnbpf/containers.h"
 #include "rig/rig_ops.h"
 #include "workload.h"
 

@@ -6,9 +6,13 @@
 #include <array>
 #include <utility>
 
+#include "ctnbpf/membership.h"
+#include "ctnbpf/attach.h"
+#include "ctnbpf/attributes.h"
+#include "ctnbpf/containers.h"
 #include "ctnbpf/fsck.h"
-#include "grace.h"
-#include "hooks.h"
+#include "kernel/grace.h"
+#include "containers/hooks_in_use.h"
 
 namespace ctnbpf::test {
 
@@ -62,7 +66,7 @@ void KernelTest::keep_hooks(bool keep) {
   auto writer = Writer::open(pins_);
   ASSERT_TRUE(writer.has_value()) << writer.error().what;
   writer->core().keep_hooks = keep ? 1 : 0;
-  auto done = hooks::reconcile(*writer);
+  auto done = reconcile_hooks(*writer);
   ASSERT_TRUE(done.has_value()) << done.error().what;
 }
 

@@ -11,8 +11,8 @@
 #include "ctnbpf/state.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
-#include "loader.h"
-#include "pins.h"
+#include "ctnbpf/service.h"
+#include "ctnbpf/pins.h"
 #include "process.h"
 
 namespace ctnbpf::test {

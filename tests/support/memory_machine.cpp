@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "ctnbpf/attributes.h"
+#include "ctnbpf/containers.h"
 #include "config/schema.h"
 #include "placement/index_set.h"
 #include "shares/shares.h"

@@ -5,6 +5,8 @@
 #include <optional>
 
 #include "config/machine.h"
+#include "ctnbpf/attributes.h"
+#include "ctnbpf/containers.h"
 
 namespace ctnbpf::test {
 

@@ -12,11 +12,15 @@
 #include <filesystem>
 #include <fstream>
 
-#include "loader.h"
+#include "ctnbpf/membership.h"
+#include "ctnbpf/attach.h"
+#include "ctnbpf/attributes.h"
+#include "ctnbpf/containers.h"
+#include "ctnbpf/service.h"
 #include "placement/affinity.h"
 #include "placement/groups.h"
 #include "placement/sets.h"
-#include "walk.h"
+#include "tasks/moves.h"
 
 namespace ctnbpf::test {
 

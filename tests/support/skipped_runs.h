@@ -5,7 +5,7 @@
 #include <map>
 #include <string>
 
-#include "program_stats.h"
+#include "ctnbpf/program_stats.h"
 
 namespace ctnbpf::test {
 

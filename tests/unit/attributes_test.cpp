@@ -4,6 +4,7 @@
 #include <set>
 
 #include "ctnbpf/address.h"
+#include "ctnbpf/attributes.h"
 #include "ctnbpf/subsystem.h"
 
 namespace ctnbpf {

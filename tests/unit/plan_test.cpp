@@ -5,6 +5,7 @@
 #include <random>
 
 #include "../support/memory_machine.h"
+#include "ctnbpf/attributes.h"
 #include "config/plan.h"
 #include "config/resolve.h"
 #include "config/schema.h"
