@@ -29,18 +29,6 @@ struct Destroy {
 };
 using Skeleton = std::unique_ptr<ctnbpf_bpf, Destroy>;
 
-/* A third of the places is free when the table is as full as it may be: see CTN_KEY_TRIES. */
-std::uint32_t places_for(std::uint32_t objects) {
-  return std::max<std::uint32_t>(objects, 64) * 3 / 2;
-}
-
-/* Of a table for so many: a 64th is each container's own, a quarter is not lent. */
-ctn_lending lending_of(std::uint32_t objects) {
-  constexpr std::uint32_t kLeastOwn = 16;
-  std::uint32_t reserve = objects / 4;
-  return {std::max(objects / 64, kLeastOwn), objects - reserve, reserve, 0};
-}
-
 /* A table of the objects `name`: NAME_keys, NAME_records. */
 Result<void> size_table(Loading& loading, const std::string& name, std::uint32_t objects) {
   CTN_TRY(loading.size(name + "_keys", places_for(objects)));
@@ -135,16 +123,8 @@ Result<Loaded> Loaded::load(const LoadSettings& settings) {
                  "which and why"};
   CTN_ASSIGN(Skeleton skeleton, load_object(settings, levels));
   ctn_core* core = &skeleton->data_core->core;
-  core->layout = CTN_LAYOUT;
-  core->max_containers = settings.max_containers;
-  core->max_tasks = settings.max_tasks;
-  core->max_files = settings.max_files;
-  core->lending[CTN_LEND_TASKS] = lending_of(settings.max_tasks);
-  core->lending[CTN_LEND_FILES] = lending_of(settings.max_files);
-  core->high_slot = CTN_MAX_HIER;
-  core->cpus = static_cast<std::uint32_t>(libbpf_num_possible_cpus());
-  std::copy(levels.level.begin(), levels.level.end(), core->level);
-  core->magic = CTN_MAGIC;
+  begin_core(*core, settings, levels.level,
+             static_cast<std::uint32_t>(libbpf_num_possible_cpus()));
   CTN_ASSIGN(core->groups, groups_number(bpf_map__fd(skeleton->maps.data_core)));
   return Loaded(std::make_unique<Object>(Object{std::move(skeleton)}));
 }

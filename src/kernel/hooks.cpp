@@ -122,6 +122,7 @@ std::vector<std::string> missing(const Pins& pins, const Need& need) {
 
 Result<void> reconcile(const Pins& pins, const Need& need,
                        Result<void> (*before_first)(const Pins&)) {
+  if (pins.plain_memory() != nullptr) return {};
   bool attached = false;
   each_hook([&](const Hook& hook) { attached = attached || is_pinned(pins.link(hook.name)); });
   if (need.groups != 0 && !attached) CTN_TRY(before_first(pins));

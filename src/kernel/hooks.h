@@ -45,11 +45,13 @@ enum class Batch {
 using Better = std::array<const char*, 2>;
 
 struct Hook {
-  const char* name;    /* of the link's pin; and of the program and its pin, unless `program` says another */
-  const char* section; /* "lsm/task_alloc" */
-  bool gate = false;   /* it may refuse */
+  const char*
+      name; /* of the link's pin; and of the program and its pin, unless `program` says another */
+  const char* section;              /* "lsm/task_alloc" */
+  bool gate = false;                /* it may refuse */
   ctn_hooks group = CTN_HOOKS_TASK; /* attached only while a subsystem in use needs this group */
-  std::uint8_t levels = 0; /* bit (1 << enum ctn_level): levels of the group at which it runs for good */
+  std::uint8_t levels =
+      0; /* bit (1 << enum ctn_level): levels of the group at which it runs for good */
   /* When it is loaded at such a level; what is not loaded is not missed. */
   When when = When::kAlways;
   bool (*only_if)(const Levels&) = nullptr;
@@ -59,8 +61,9 @@ struct Hook {
   const char* like = nullptr;    /* works if that one does; is not tried itself */
   Fire fire = {};
   Batch batch = Batch::kHooks;
-  Better better = {};            /* with these nothing else needs it */
-  const char* skipped = nullptr; /* what follows where the kernel skips a run; null: somebody stands in */
+  Better better = {}; /* with these nothing else needs it */
+  const char* skipped =
+      nullptr; /* what follows where the kernel skips a run; null: somebody stands in */
 
   const char* prog() const { return program != nullptr ? program : name; }
 };
@@ -108,13 +111,14 @@ const char* consequence(const Hook& hook);
 
 /* Which programs are to be attached. */
 struct Need {
-  std::uint32_t groups = 0; /* bits (1 << enum ctn_hooks) */
+  std::uint32_t groups = 0;                            /* bits (1 << enum ctn_hooks) */
   std::span<const std::uint32_t, CTN_HOOKS_NR> levels; /* of the groups, as loaded */
   bool keep = false;                                   /* those that are attached stay so */
 };
 
-/* Attaches what is needed and detaches the rest. `before_first` is called when nothing is attached yet. */
-Result<void> reconcile(const Pins& pins, const Need& need, Result<void> (*before_first)(const Pins&));
+/* Attaches what is needed and detaches the rest (of plain memory: nothing). `before_first` is called when nothing is attached yet. */
+Result<void> reconcile(const Pins& pins, const Need& need,
+                       Result<void> (*before_first)(const Pins&));
 
 /* Programs that are needed and not attached. */
 std::vector<std::string> missing(const Pins& pins, const Need& need);

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernel/plain_memory.h"
+
 namespace ctnbpf {
 
 Mapping::Mapping(Mapping&& other) noexcept { *this = std::move(other); }
@@ -20,11 +22,19 @@ Mapping& Mapping::operator=(Mapping&& other) noexcept {
 }
 
 Mapping::~Mapping() {
-  if (data_ != nullptr) ::munmap(data_, length_);
+  if (length_ != 0) ::munmap(data_, length_);
 }
 
 Result<Mapping> Mapping::open(const Pins& pins, const std::string& name, std::uint32_t value_size,
                               std::uint32_t count, bool writable) {
+  if (PlainMemory* memory = pins.plain_memory()) {
+    PlainMemory::Array array = memory->array(name, value_size, count);
+    Mapping mapping;
+    mapping.data_ = array.data;
+    mapping.max_entries_ = array.entries;
+    mapping.count_ = std::min(count, array.entries);
+    return mapping;
+  }
   CTN_ASSIGN(UniqueFd fd, pins.open_map(name));
   bpf_map_info info = {};
   __u32 info_size = sizeof(info);
