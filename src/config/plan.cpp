@@ -100,11 +100,11 @@ class Planner {
                                .path = path,
                                .where = container.where});
       plan_settings(wanted, there, path, container,
-                    [&](const AttributeRef& one) { return is_early(path, one); });
+                    [&, &at = path](const AttributeRef& one) { return is_early(at, one); });
     }
     for (const auto& [path, container] : wanted.containers)
       plan_settings(wanted, there, path, container,
-                    [&](const AttributeRef& one) { return !is_early(path, one); });
+                    [&, &at = path](const AttributeRef& one) { return !is_early(at, one); });
   }
 
   template <typename Which>
