@@ -126,6 +126,7 @@ void add_tree(CLI::App& app, Context& context);
 void add_stat(CLI::App& app, Context& context);
 void add_agentd(CLI::App& app, Context& context);
 void add_oci_hook(CLI::App& app, Context& context);
+void add_slurm_hook(CLI::App& app, Context& context);
 void add_kill(CLI::App& app, Context& context);
 void add_explain(CLI::App& app, Context& context);
 void add_events(CLI::App& app, Context& context);
