@@ -54,7 +54,11 @@ class State {
 
  protected:
   State();
-  enum class Slots { kAll, kUsed /* those that a container ever was in */ };
+  enum class Slots {
+    kAll,
+    kUsed, /* those that a container ever was in */
+    kFew,  /* likewise, and 64 more */
+  };
   Result<void> load(const Pins& pins, bool writable, Slots slots);
   Result<void*> map_records(std::string_view map, std::uint32_t value_size,
                             std::uint32_t each) const;
@@ -79,7 +83,7 @@ class State {
 class Writer : public State {
  public:
   using State::Slots;
-  /* With kUsed, which is a third of the work, it can make no containers. */
+  /* With kUsed, which is a third of the work, it can make no containers, with kFew a few. */
   static Result<Writer> open(const Pins& pins, Slots slots = Slots::kAll);
   /* With the lock already taken (take_writer_lock). */
   static Result<Writer> open(const Pins& pins, UniqueFd lock, Slots slots = Slots::kAll);
