@@ -171,7 +171,7 @@ test_batch() {
 
 begun() { there "default:/slurm/job_$job"; }
 long_job() { # OPTION...: sets `job`
-  job=$(sbatch --parsable -o "$work/long.out" "$@" --wrap 'sleep 1000 & srun sleep 1000')
+  job=$(sbatch --parsable --no-requeue -o "$work/long.out" "$@" --wrap 'sleep 1000 & srun sleep 1000')
   await there "default:/slurm/job_$job/step_0"
 }
 # Those of the job: the parents of its tasks.
