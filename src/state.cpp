@@ -13,7 +13,7 @@
 namespace ctnbpf {
 
 namespace {
-constexpr std::uint32_t kFewSlots = 64;
+constexpr std::uint32_t kSpareSlots = 64; /* for what a writer makes */
 }
 
 struct State::Mapped {
@@ -51,7 +51,7 @@ Result<void> State::load(const Pins& pins, bool writable, Slots slots) {
   std::uint32_t all = core_->max_containers + CTN_MAX_HIER;
   std::uint32_t used = all;
   if (slots != Slots::kAll)
-    used = std::min(all, ctnbpf::load(core_->high_slot) + (slots == Slots::kFew ? kFewSlots : 0));
+    used = std::min(all, ctnbpf::load(core_->high_slot) + (writable ? kSpareSlots : 0));
   CTN_ASSIGN(Mapping nodes, Mapping::open(pins, "nodes", sizeof(ctn_node), used, writable));
   CTN_ASSIGN(Mapping infos, Mapping::open(pins, "infos", sizeof(ctn_info), used, writable));
   CTN_ASSIGN(Mapping index, Mapping::open(pins, "name_index", 8, ~0U, writable));

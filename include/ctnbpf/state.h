@@ -54,11 +54,7 @@ class State {
 
  protected:
   State();
-  enum class Slots {
-    kAll,
-    kUsed, /* those that a container ever was in */
-    kFew,  /* likewise, and 64 more */
-  };
+  enum class Slots { kAll, kUsed /* those that a container ever was in */ };
   Result<void> load(const Pins& pins, bool writable, Slots slots);
   Result<void*> map_records(std::string_view map, std::uint32_t value_size,
                             std::uint32_t each) const;
@@ -83,7 +79,7 @@ class State {
 class Writer : public State {
  public:
   using State::Slots;
-  /* With kUsed, which is a third of the work, it can make no containers, with kFew a few. */
+  /* With kUsed, which is a third of the work, it can make no more than 64 containers. */
   static Result<Writer> open(const Pins& pins, Slots slots = Slots::kAll);
   /* With the lock already taken (take_writer_lock). */
   static Result<Writer> open(const Pins& pins, UniqueFd lock, Slots slots = Slots::kAll);

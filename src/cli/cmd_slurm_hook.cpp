@@ -85,7 +85,7 @@ Result<void> try_begin(Writer& writer, const Options& options, const slurm::Wish
 Result<void> begin(const Context& context, const Options& options) {
   if (options.pids.empty()) return Error{EINVAL, "no PID given: `begin` takes those of the tasks"};
   CTN_ASSIGN(auto wish, slurm::wish_of(options.conf, options.asked, options.partition));
-  CTN_ASSIGN(Writer writer, open_writer(context, BringUp::kEnsure, Writer::Slots::kFew));
+  CTN_ASSIGN(Writer writer, open_writer(context, BringUp::kEnsure, Writer::Slots::kUsed));
   sweep_transient(writer);
   std::vector<Slot> made;
   auto done = try_begin(writer, options, wish, made);

@@ -93,7 +93,7 @@ enum class BringUp {
   kDefault, /* with the default hierarchy */
   kEnsure,  /* likewise, and makes that one too where it is up and has no hierarchy at all */
 };
-/* With kUsed it can make no containers, with kFew a few. */
+/* With kUsed it can make only a few containers. */
 Result<Writer> open_writer(const Context& context, BringUp first = BringUp::kNo,
                            Writer::Slots slots = Writer::Slots::kAll);
 
