@@ -237,7 +237,8 @@ step_ms() {
   srun -n1 true
   echo $(((${EPOCHREALTIME/./} - from) / 100))
 }
-median() { sort -n | sed -n "$(((${1} + 1) / 2))p"; }
+# What else the machine does makes steps slower and none quicker: the best of each is compared.
+best() { sort -n "$1" | head -n 1; }
 test_cost() {
   local rounds=${CTNBPF_ENGINE_ROUNDS-15} with without
   ((rounds)) || return
@@ -247,7 +248,7 @@ test_cost() {
     plugstack numtasks=40
     step_ms >>"$work/with"
   done
-  without=$(median "$rounds" <"$work/without") with=$(median "$rounds" <"$work/with")
+  without=$(best "$work/without") with=$(best "$work/with")
   echo "# a step of one task: $((without / 10)).$((without % 10)) ms, with the plugin $((with / 10)).$((with % 10)) ms"
   check "a step costs at most 1.2 times what it does without" test $((with * 10)) -le $((without * 12))
 }
