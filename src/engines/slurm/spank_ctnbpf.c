@@ -1,8 +1,10 @@
-/* SPANK plugin: the tasks of a step of a Slurm job are in a container of ctnbpf before they run anything of the user's.
+/* SPANK plugin: the tasks of a step of a Slurm job are in a container of ctnbpf before they run
+ * anything of the user's.
  *
- * All that is decided is decided by `ctnbpf slurm-hook`, which is started twice for a step on a node, however many tasks
- * that has: when all of them are forked and wait for their exec, and when the last has ended. Here is only what has to be
- * inside of slurmstepd. Built for one major version of Slurm, as its headers are. */
+ * All that is decided is decided by `ctnbpf slurm-hook`, which is started twice for a step on a node,
+ * however many tasks that has: when all of them are forked and wait for their exec, and when the last
+ * has ended. Here is only what has to be inside of slurmstepd. Built for one major version of Slurm, as
+ * its headers are. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
