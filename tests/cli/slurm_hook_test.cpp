@@ -2,6 +2,8 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <optional>
+
 #include "cli_test.h"
 
 namespace ctnbpf::test {
@@ -9,7 +11,11 @@ namespace {
 
 class SlurmHook : public CliTest {
  protected:
-  SlurmHook() : stepd_([] { return ::pause(); }), task_([] { return ::pause(); }) {}
+  /* Before it is looked whether anything is left. */
+  void TearDown() override {
+    task_.reset();
+    CliTest::TearDown();
+  }
 
   using Words = std::vector<std::string>;
   Words words(const std::string& what, const std::string& step, const Words& more) {
@@ -17,7 +23,7 @@ class SlurmHook : public CliTest {
               what,
               "--job=7",
               "--step=" + step,
-              "--stepd=" + std::to_string(stepd_.pid()),
+              "--stepd=" + std::to_string(stepd_->pid()),
               "--conf=best-effort"};
     all.insert(all.end(), more.begin(), more.end());
     return all;
@@ -32,13 +38,13 @@ class SlurmHook : public CliTest {
     }
   }
   void begin(const std::string& step, Words more = {}) {
-    more.push_back(std::to_string(task_.pid()));
+    more.push_back(std::to_string(task_->pid()));
     works(words("begin", step, more));
   }
   void refused(Words more, const Words& says) {
-    more.push_back(std::to_string(task_.pid()));
+    more.push_back(std::to_string(task_->pid()));
     fails(words("begin", "0", more), 1, says);
-    EXPECT_EQ(out({"where", std::to_string(task_.pid())}), bound() + ":/\n");
+    EXPECT_EQ(out({"where", std::to_string(task_->pid())}), bound() + ":/\n");
     EXPECT_FALSE(exists("default:/slurm/job_7"));
   }
   static void finish(Background& process) {
@@ -46,18 +52,18 @@ class SlurmHook : public CliTest {
     process.wait();
   }
 
-  Background stepd_;
-  Background task_;
+  std::optional<Background> stepd_{std::in_place, [] { return ::pause(); }};
+  std::optional<Background> task_{std::in_place, [] { return ::pause(); }};
 };
 
 TEST_F(SlurmHook, TasksAreInTheStepsContainerAndFiguresStay) {
   Background second([] { return ::pause(); });
   begin("0", {"--ask=numtasks=5", "--conf=job-numtasks=9", std::to_string(second.pid())});
-  EXPECT_EQ(out({"where", std::to_string(task_.pid())}), bound() + ":/slurm/job_7/step_0\n");
+  EXPECT_EQ(out({"where", std::to_string(task_->pid())}), bound() + ":/slurm/job_7/step_0\n");
   EXPECT_EQ(out({"where", std::to_string(second.pid())}), bound() + ":/slurm/job_7/step_0\n");
   EXPECT_EQ(out({"get", "-n", "default:/slurm/job_7/step_0", "numtasks.limit"}), "5\n");
   EXPECT_EQ(out({"get", "-n", "default:/slurm/job_7", "numtasks.limit"}), "9\n");
-  finish(task_);
+  task_.reset();
   finish(second);
   works(words("end", "0", {"--stat"}), "default:/slurm/job_7/step_0  ");
   EXPECT_FALSE(exists("default:/slurm/job_7"));
@@ -110,17 +116,17 @@ TEST_F(SlurmHook, FailsClosed) {
 TEST_F(SlurmHook, BelowTheContainerThatIsNamed) {
   create("default:/jobs");
   begin("0", {"--conf=container=default:/jobs"});
-  EXPECT_EQ(out({"where", std::to_string(task_.pid())}), bound() + ":/jobs/job_7/step_0\n");
+  EXPECT_EQ(out({"where", std::to_string(task_->pid())}), bound() + ":/jobs/job_7/step_0\n");
   works(words("end", "0", {"--conf=container=default:/jobs"}));
   EXPECT_FALSE(exists("default:/jobs/job_7"));
 }
 
 TEST_F(SlurmHook, WhatAKilledStepdLeavesGoesWithItsTasks) {
   begin("0");
-  finish(stepd_);
+  stepd_.reset();
   EXPECT_EQ(out({"run", "true"}), "");
   EXPECT_TRUE(exists("default:/slurm/job_7/step_0")) << "its task lives";
-  finish(task_);
+  task_.reset();
   EXPECT_EQ(out({"run", "true"}), "");
   EXPECT_FALSE(exists("default:/slurm/job_7"));
 }
