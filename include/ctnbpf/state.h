@@ -81,7 +81,8 @@ class Writer : public State {
  public:
   using State::Slots;
   /* Takes the lock, finishes what a killed writer began, and has the subsystems look at the machine
-   * (src/service/writer.cpp). With kUsed, which is a third of the work, it can make no containers. */
+   * (src/service/writer.cpp). With kUsed, which is a third of the work, it can make
+   * no more than 64 containers. */
   static Result<Writer> open(const Pins& pins, Slots slots = Slots::kAll);
   /* With the lock already taken (take_writer_lock). */
   static Result<Writer> open(const Pins& pins, UniqueFd lock, Slots slots = Slots::kAll);

@@ -12,6 +12,7 @@
 #include "ctnbpf/tree.h"
 #include "oci.h"
 #include "ctnbpf/settings.h"
+#include "options.h"
 
 namespace ctnbpf::cli {
 namespace {
@@ -32,23 +33,8 @@ Result<std::string> read_input() {
   }
 }
 
-/* Below which the container is. Those that are named have to be there; the default ones are made if `make`. */
 Result<std::vector<Slot>> parents_of(Writer& writer, const oci::Wish& wish, bool make) {
-  std::vector<Slot> out;
-  for (const std::string& address : wish.parents) {
-    CTN_ASSIGN(Slot slot, tree::find(writer, address));
-    out.push_back(slot);
-  }
-  if (!out.empty()) return out;
-  CTN_ASSIGN(auto hierarchies, hierarchies_of_settings(writer, wish.settings));
-  for (std::uint32_t hierarchy : hierarchies) {
-    Slot slot = tree::find_child(writer, hierarchy, kDefaultParent);
-    if (slot == 0 && make) {
-      CTN_ASSIGN(slot, tree::create(writer, hierarchy, kDefaultParent));
-    }
-    if (slot != 0) out.push_back(slot);
-  }
-  return out;
+  return engines::parents_of(writer, wish.parents, wish.settings, kDefaultParent, make);
 }
 
 /* The container is the process's: whoever looks when that is gone may take it away, should no hook do it. */

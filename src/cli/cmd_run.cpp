@@ -144,15 +144,7 @@ void print_stat(const State& state, const std::vector<Place>& places, double wal
     std::string line =
         fmt::format("{}  wall {:.2f} s  {}", printable(tree::path_of(state, place.slot)), wall,
                     cpu_time(state, place, meters, usage));
-    for (const Subsystem* subsystem :
-         bound_subsystems(state, state.nodes()[place.slot].hierarchy)) {
-      if (subsystem->figures == nullptr) continue;
-      auto figures = subsystem->figures(state, place.slot);
-      if (!figures) continue;
-      line += fmt::format("  {} peak {}", figures->noun, figures->peak);
-      if (figures->limit != CTN_UNLIMITED) line += fmt::format(" of {}", figures->limit);
-      line += fmt::format(", {} refused", figures->refused);
-    }
+    line += figures_text(state, place.slot);
     note(line);
   }
 }

@@ -93,7 +93,7 @@ enum class BringUp {
   kDefault, /* with the default hierarchy */
   kEnsure,  /* likewise, and makes that one too where it is up and has no hierarchy at all */
 };
-/* With kUsed it can make no containers. */
+/* With kUsed it can make only a few containers. */
 Result<Writer> open_writer(const Context& context, BringUp first = BringUp::kNo,
                            Writer::Slots slots = Writer::Slots::kAll);
 
@@ -126,6 +126,7 @@ void add_tree(CLI::App& app, Context& context);
 void add_stat(CLI::App& app, Context& context);
 void add_agentd(CLI::App& app, Context& context);
 void add_oci_hook(CLI::App& app, Context& context);
+void add_slurm_hook(CLI::App& app, Context& context);
 void add_kill(CLI::App& app, Context& context);
 void add_explain(CLI::App& app, Context& context);
 void add_events(CLI::App& app, Context& context);

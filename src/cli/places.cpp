@@ -33,6 +33,19 @@ std::vector<Slot> slots_of(const std::vector<Place>& places) {
   return slots;
 }
 
+std::string figures_text(const State& state, Slot slot) {
+  std::string text;
+  for (const Subsystem* subsystem : bound_subsystems(state, state.nodes()[slot].hierarchy)) {
+    if (subsystem->figures == nullptr) continue;
+    auto figures = subsystem->figures(state, slot);
+    if (!figures) continue;
+    text += fmt::format("  {} peak {}", figures->noun, figures->peak);
+    if (figures->limit != CTN_UNLIMITED) text += fmt::format(" of {}", figures->limit);
+    text += fmt::format(", {} refused", figures->refused);
+  }
+  return text;
+}
+
 Result<std::string> what_to_tell(const State& state, const std::vector<Place>& places) {
   std::string told;
   for (const Place& place : places)

@@ -27,6 +27,9 @@ Result<std::string> what_to_tell(const State& state, const std::vector<Place>& p
 /* In that process. */
 void hear(const std::string& told);
 
+/* "  tasks peak 37 of 64, 112 refused  files ...": of each subsystem that has such figures. */
+std::string figures_text(const State& state, Slot slot);
+
 /* Exit codes of a command that was not executed, and which of them `code`, an errno of exec, is. */
 inline constexpr int kNotExecutable = 126;
 inline constexpr int kNotFound = 127;

@@ -52,6 +52,7 @@ std::span<const Command> commands() {
       Command{"exporter", "serve figures to Prometheus over HTTP", add_exporter},
       Command{"agentd", "serve release agents, and tidy up after killed runs", add_agentd},
       Command{"oci-hook", "put a container of runc, crun or podman into one", add_oci_hook},
+      Command{"slurm-hook", "put a step of a Slurm job into a container", add_slurm_hook},
       Command{"doctor", "say what this kernel can enforce, why, and the cure", add_doctor, false},
       Command{"up", "load everything into the kernel", add_up},
       Command{"down", "take everything out of the kernel", add_down},

@@ -7,7 +7,7 @@
 
 #include "ctnbpf/address.h"
 #include "ctnbpf/nearest.h"
-#include "ctnbpf/subsystem.h"
+#include "options.h"
 
 namespace ctnbpf::oci {
 namespace {
@@ -23,14 +23,11 @@ Error wrong(const std::string& what) {
                               what)};
 }
 
-/* "numtasks": "numtasks.limit", as `run` has it. */
-std::map<std::string, std::string> by_option() {
+/* "ctnbpf.numtasks": "numtasks.limit", as `run` has it. */
+std::map<std::string, std::string> by_annotation() {
   std::map<std::string, std::string> out;
-  for (const Subsystem* subsystem : subsystems())
-    for (const Attribute& attribute : subsystem->attributes)
-      if (attribute.run_option != nullptr && !attribute.flag)
-        out[fmt::format("{}{}", kPrefix, std::string_view(attribute.run_option).substr(2))] =
-            fmt::format("{}.{}", subsystem->name, attribute.name);
+  for (const auto& [option, attribute] : engines::attributes_by_option())
+    out[std::string(kPrefix) + option] = attribute;
   return out;
 }
 
@@ -68,7 +65,7 @@ Result<State> parse_state(const std::string& json) {
 }
 
 Result<Wish> wish_of(const std::map<std::string, std::string>& annotations) {
-  const auto options = by_option();
+  const auto options = by_annotation();
   Wish wish;
   for (const auto& [name, value] : annotations) {
     if (name == kBestEffort) {

@@ -61,10 +61,14 @@ bool abandoned(const State& state, Owners& owners, Slot slot) {
 std::vector<std::string> sweep_transient(Writer& writer) {
   std::vector<std::string> removed;
   Owners owners(writer.pins());
-  for (Slot slot = CTN_MAX_HIER; slot < load(writer.core().high_slot); slot++) {
-    if (!abandoned(writer, owners, slot) || live_tasks(writer.nodes()[slot]) != 0) continue;
-    std::string address = printable(tree::address_of(writer, slot));
-    if (tree::remove(writer, slot, true)) removed.push_back(address);
+  for (std::size_t before = 1;
+       before != removed.size();) { /* a child's going may leave its parent */
+    before = removed.size();
+    for (Slot slot = CTN_MAX_HIER; slot < load(writer.core().high_slot); slot++) {
+      if (!abandoned(writer, owners, slot) || live_tasks(writer.nodes()[slot]) != 0) continue;
+      std::string address = printable(tree::address_of(writer, slot));
+      if (tree::remove(writer, slot, true)) removed.push_back(address);
+    }
   }
   return removed;
 }

@@ -9,6 +9,10 @@
 
 namespace ctnbpf {
 
+namespace {
+constexpr std::uint32_t kSpareSlots = 64; /* for what a writer makes */
+}
+
 struct State::Mapped {
   std::string name;
   Mapping mapping;
@@ -42,7 +46,9 @@ Result<void> State::load(const Pins& pins, bool writable, Slots slots) {
 
   /* Mapping costs for each page, so a command on a small tree maps a small part. */
   std::uint32_t all = core_->max_containers + CTN_MAX_HIER;
-  std::uint32_t used = slots == Slots::kAll ? all : std::min(all, ctnbpf::load(core_->high_slot));
+  std::uint32_t used = all;
+  if (slots != Slots::kAll)
+    used = std::min(all, ctnbpf::load(core_->high_slot) + (writable ? kSpareSlots : 0));
   CTN_ASSIGN(Mapping nodes, Mapping::open(pins, "nodes", sizeof(ctn_node), used, writable));
   CTN_ASSIGN(Mapping infos, Mapping::open(pins, "infos", sizeof(ctn_info), used, writable));
   CTN_ASSIGN(Mapping index, Mapping::open(pins, "name_index", 8, ~0U, writable));

@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <ctime>
 
+#include "containers/parts.h"
+
 inline double now_ns() {
   timespec time = {};
   clock_gettime(CLOCK_MONOTONIC, &time);

@@ -4,7 +4,8 @@
 #
 # usage: podman.sh CTNBPF [RUNTIME...]      as root, nothing up
 # Below level fallback nothing is refused: limits are then set as far as they go (best effort), and what tells of
-# refusals is left out. crun 1.8 needs a machine with cgroup v2 alone.
+# refusals is left out. CTNBPF_ENGINE_CONTAINERS (50) are started and removed, all at once unless
+# CTNBPF_ENGINE_AT_ONCE is less. crun 1.8 needs a machine with cgroup v2 alone.
 set -u
 here=$(dirname "$(readlink -f "$0")")
 ctnbpf=$(readlink -f "$1")
@@ -83,11 +84,13 @@ for runtime; do
   check "$runtime: below the container that is named" \
     grep -q 'default:/jobs/' <("$ctnbpf" stat -r --removed default:/jobs)
 
-  for i in $(seq "${CTNBPF_ENGINE_CONTAINERS:-50}"); do
-    start --name "many-$i" --annotation ctnbpf.numtasks=9 -- true >/dev/null 2>"$work/err-$i" || cat "$work/err-$i" >&2 &
-    ((i % 8)) || wait
+  many=${CTNBPF_ENGINE_CONTAINERS:-50}
+  for i in $(seq "$many"); do
+    start --name "many-$i" --annotation ctnbpf.numtasks=9 -- 'echo ran' >"$work/ran-$i" 2>"$work/err-$i" || cat "$work/err-$i" >&2 &
+    ((i % ${CTNBPF_ENGINE_AT_ONCE:-$many})) || wait
   done
   wait
+  check "$runtime: many are started in parallel" test "$(cat "$work"/ran-* | grep -cx ran)" = "$many"
   check "$runtime: of many in parallel nothing is left" nothing_left
 
   # The hook is killed at some moment: the container does not start, or is in its container.

@@ -126,6 +126,31 @@ TEST_F(CrashTest, OciHookAtEveryStep) {
   });
 }
 
+/* `slurm-hook begin`: likewise of the slurmstepd that it was for. */
+TEST_F(CrashTest, SlurmHookAtEveryStep) {
+  at_every_step("slurm-hook", Kills::kFew, [&](std::uint64_t step) {
+    Background process([] { return ::pause(); });
+    const std::string pid = std::to_string(process.pid());
+    Stopped stopped = run_until_step(step, [&] {
+      return run_command({"slurm-hook", "begin", "--job=1", "--step=0", "--stepd=" + pid,
+                          "--conf=best-effort", "--ask=numtasks=9", pid});
+    });
+    SCOPED_TRACE(fmt::format("slurm-hook, killed at step {}: {}", step, stopped.last));
+    if (!stopped.killed) {
+      EXPECT_EQ(stopped.code, 0) << stopped.output;
+      EXPECT_EQ(number("default:/slurm/job_1/step_0", "tasks"), 1u);
+    }
+    expect_enforced();
+    process.signal(SIGKILL);
+    process.wait();
+    Stopped next = run({"run", "--", "/bin/true"});
+    EXPECT_EQ(next.code, 0) << next.output;
+    EXPECT_FALSE(exists("default:/slurm/job_1")) << "a run sweeps what a killed one left";
+    expect_consistent();
+    return stopped;
+  });
+}
+
 /* agentd from its start until it has dealt with what happened while it was down: each release is told
  * by at least one run of the agent, whatever agentd died of, and by more than one only where it died
  * between starting the agent and noting it. */
