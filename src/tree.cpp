@@ -212,6 +212,8 @@ Result<void> remove(Writer& writer, Slot slot, bool lazy) {
                             refs, refs == 1 ? "" : "s", holders(writer, node.hierarchy)));
   writer.infos()[slot].removed_ns = now_ns();
   store(node.state, static_cast<std::uint8_t>(CTN_REMOVED)); /* the commit */
+  /* Whoever takes out the last task or reference now sees that it is removed, or we that nothing is left. */
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
   lists::unlink(writer, slot);
   writer.core().containers--;
   writer.core().lingering++;
@@ -266,6 +268,7 @@ void apply_pending(Writer& writer) {
   ctn_pending_text& pending = core.pending;
   if (pending.what == CTN_PENDING_RENAME) {
     if ((core.rename_seq & 1) == 0) store(core.rename_seq, core.rename_seq + 1);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
     lists::unindex(writer, pending.index);
     std::memcpy(writer.infos()[pending.index].name, pending.text, sizeof(pending.text));
     lists::index(writer, pending.index);

@@ -310,7 +310,7 @@ static __always_inline bool cpuset_remember(struct task_struct *task, struct ctn
   if (record->came_with || task->flags & (PF_NO_SETAFFINITY | PF_EXITING)) return false;
   if (!cpuset_confines(task_slot(record, CTN_CPUSET))) return false;
   __u32 number = came_with_number(task);
-  __sync_fetch_and_add(moves, 1);
+  add_in_order(moves, 1);
   record->came_with = number;
   return true;
 }
