@@ -88,14 +88,12 @@ extract_vmlinux() {
   die "cannot unpack the kernel image '$image'; it is packed neither by xz, zstd nor gzip"
 }
 
-# The initial RAM file system: busybox (`$3`) and the modules that reach the host's files.
-make_initrd() {
-  local dir=$1 version=$2 busybox=$3 tree=$1/initrd module target
-  mkdir -p "$tree"/{bin,dev,proc,sys,host,rw,root,modules}
-  cp "$busybox" "$tree/bin/busybox"
-  ln -s busybox "$tree/bin/sh"
-  for module in virtio_pci virtio_console 9pnet_virtio 9p overlay; do
-    modprobe -d "$dir" -S "$version" --show-depends "$module" 2>/dev/null || true # built in
+# Puts modules of the kernel below $2 into $1/modules, and their order into the file `order$4`.
+add_modules() { # TREE KERNEL VERSION SUFFIX MODULE...
+  local tree=$1 module target
+  mkdir -p "$tree/modules"
+  for module in "${@:5}"; do
+    modprobe -d "$2" -S "$3" --show-depends "$module" 2>/dev/null || true # built in
   done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++' | while read -r module; do
     target=${module##*/}
     target=${target%.ko*}.ko
@@ -104,8 +102,17 @@ make_initrd() {
       *.zst) zstd -dcq "$module" ;;
       *) cat "$module" ;;
     esac >"$tree/modules/$target"
-    printf '%s\n' "$target" >>"$tree/modules/order"
+    printf '%s\n' "$target" >>"$tree/modules/order$4"
   done
+}
+
+# The initial RAM file system: busybox (`$3`) and the modules that reach the host's files.
+make_initrd() {
+  local dir=$1 version=$2 busybox=$3 tree=$1/initrd
+  mkdir -p "$tree"/{bin,dev,proc,sys,host,rw,root,modules}
+  cp "$busybox" "$tree/bin/busybox"
+  ln -s busybox "$tree/bin/sh"
+  add_modules "$tree" "$dir" "$version" '' virtio_pci virtio_console 9pnet_virtio 9p overlay
   [[ -s $tree/modules/order ]] || die "found no modules in '$dir'; is kmod too old for their packing?"
   (cd "$tree" && find . | busybox cpio -o -H newc 2>/dev/null) >"$dir/initrd.cpio"
   rm -rf "$tree"

@@ -23,9 +23,14 @@ mount -t devtmpfs devtmpfs /dev
 exec </dev/null >/dev/console 2>&1
 mount -t 9p -o ro,version=9p2000.L,trans=virtio,access=any,cache=loose,msize=512000 /dev/root /host ||
   fail 'cannot mount the files of the host'
-. /vm/settings # version modules merged input keep links network system systemd visible
-mount -t tmpfs -o mode=755 tmpfs /rw
-mkdir /rw/upper /rw/work
+. /vm/settings # version modules merged input keep links network system systemd disk visible
+if [ -n "$disk" ]; then
+  while read -r module; do $bb insmod "/modules/$module" 2>/dev/null; done </modules/orderdisk # some are loaded
+  mount -t ext4 /dev/vda /rw || fail 'cannot mount the disk'
+else
+  mount -t tmpfs -o mode=755 tmpfs /rw
+fi
+mkdir -p /rw/upper /rw/work
 mount -t overlay -o "lowerdir=/host$system,upperdir=/rw/upper,workdir=/rw/work,xino=off" overlay /root ||
   fail 'cannot mount the overlay'
 
