@@ -15,6 +15,7 @@ namespace ctnbpf {
 struct State::Mapped {
   std::string name;
   Mapping mapping;
+  UniqueFd fd = {}; /* if somebody asked for it */
 };
 
 State::State() = default;
@@ -101,6 +102,17 @@ Writer::Writer(Writer&&) noexcept = default;
 
 Writer::~Writer() {
   if (lock_ && core_ != nullptr) store(core_->dirty, 0U);
+}
+
+Result<int> State::descriptor_of(std::string_view map) const {
+  auto found = std::find_if(mappings_.rbegin(), mappings_.rend(),
+                            [&](const Mapped& one) { return one.name == map; });
+  if (found == mappings_.rend())
+    return Error{ENOENT, fmt::format("map '{}' is not mapped", map)};
+  if (!found->fd.valid()) {
+    CTN_ASSIGN(found->fd, pins_->open_map(found->name));
+  }
+  return found->fd.get();
 }
 
 void Writer::when_released(std::function<void()> then) { lock_->then = std::move(then); }
