@@ -60,17 +60,17 @@ round() {
   drive default:/a open_bench "$opens"
   drive default:/b switch_bench "$switches"
   for ((i = 0; i < moves; i += 2)); do
-    echo "$moved" >"$run/files/default/a/tasks"
-    echo "$moved" >"$run/files/default/b/tasks"
+    echo "$moved" >"$run/files/a/tasks"
+    echo "$moved" >"$run/files/b/tasks"
   done
   for ((i = 0; i < containers; i++)); do names+=("default:/work/c$i"); done
   ctnbpf create "${names[@]}"
   ctnbpf rm "${names[@]}"
-  ctnbpf apply --prune "$run/1.toml" >/dev/null
+  ctnbpf apply "$run/1.toml" >/dev/null
   ctnbpf apply "$run/2.toml" >/dev/null
   ctnbpf rm default:/work/one default:/work/two
   mounted "$run/killed"
-  mkdir "$run/killed/default/work/sub"
+  mkdir "$run/killed/work/sub"
   kill -9 "$(server_of "$run/killed")"
   umount -l "$run/killed"
   ctnbpf rm default:/work/sub
