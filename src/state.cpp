@@ -107,8 +107,7 @@ Writer::~Writer() {
 Result<int> State::descriptor_of(std::string_view map) const {
   auto found = std::find_if(mappings_.rbegin(), mappings_.rend(),
                             [&](const Mapped& one) { return one.name == map; });
-  if (found == mappings_.rend())
-    return Error{ENOENT, fmt::format("map '{}' is not mapped", map)};
+  if (found == mappings_.rend()) return Error{ENOENT, fmt::format("map '{}' is not mapped", map)};
   if (!found->fd.valid()) {
     CTN_ASSIGN(found->fd, pins_->open_map(found->name));
   }
