@@ -32,8 +32,8 @@ __noinline __u64 event_emit(__u32 kind, __u32 slot, __u32 by) {
   __u64 number = __sync_fetch_and_add(&core.event_head, 1);
   __u32 at = number & (CTN_EVENT_LOG - 1);
   struct ctn_event *event = bpf_map_lookup_elem(&events, &at);
-  if (!event) return 0; /* for the verifier */
-  *(volatile __u64 *)&event->number = 0;
+  if (!event) return 0;                        /* for the verifier */
+  __sync_lock_test_and_set(&event->number, 0); /* a barrier: readers see this before the rest */
   __u64 id = bpf_get_current_pid_tgid();
   event->time_ns = bpf_ktime_get_boot_ns();
   event->kind = kind;
@@ -132,7 +132,7 @@ static __always_inline struct ctn_refusals *refusals_claim(struct ctn_refusals_s
 /* Counts one in what another has opened. False: it was taken for another key meanwhile. */
 static __always_inline bool refusals_join(struct ctn_refusals *way, __u64 key, __u64 now) {
   __u64 number = *(volatile __u64 *)&way->number;
-  if (*(volatile __u64 *)&way->key != key)
+  if (*(volatile __u64 *)((void *)&way->key + zero_after(number)) != key)
     return false; /* looked at after the number, which came before it */
   if (number && event_add(number, 1, now)) return true;
   __sync_fetch_and_add(&way->early, 1);

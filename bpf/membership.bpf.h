@@ -248,8 +248,9 @@ static __always_inline enum ctn_move_result move(struct task_struct *task, __u32
     *from = next;
     return CTN_MOVE_SAME;
   }
-  /* Before anything of the task changes: a fork of it that is under way looks again (t_newtask). */
-  __sync_fetch_and_add(&moves, 1);
+  /* Before anything of the task changes: a fork of it that is under way looks again (t_newtask). And what is read
+   * of it from here on is no older than that it is not new. */
+  add_in_order(&moves, 1);
   struct ctn_task *record = task_find(task);
   if (!record) {
     if (!next) return CTN_MOVE_SAME;

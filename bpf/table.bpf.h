@@ -5,6 +5,7 @@
 #ifndef CTNBPF_BPF_TABLE_BPF_H
 #define CTNBPF_BPF_TABLE_BPF_H
 
+#include "order.bpf.h"
 #include "section.bpf.h"
 
 #define NO_PLACE (~0ULL)
@@ -31,8 +32,11 @@ static __always_inline __u64 place_of(__u64 hash, __u32 places) {
   return place;
 }
 
-static __always_inline bool key_is(const struct ctn_key *key, const void *object) {
-  return *(volatile __u64 *)&key->object == (__u64)object;
+/* `place` if it is the object's, else NO_PLACE. What is then read of its record is no older than the key. */
+static __always_inline __u64 place_if_key(const struct ctn_key *key, const void *object,
+                                          __u64 place) {
+  __u64 seen = *(volatile __u64 *)&key->object, zero = zero_after(seen);
+  return seen == (__u64)object ? place + zero : NO_PLACE;
 }
 
 static __always_inline bool key_claim(struct ctn_key *key, const void *object) {
@@ -58,7 +62,8 @@ static __noinline __u64 table_search(struct ctn_key *keys, __u32 places, const v
   for (int i = 1; i < CTN_KEY_TRIES; i++) {
     hash = ctn_key_next(hash);
     __u64 place = place_of(hash, places);
-    if (key_is(section_at(keys, place), object)) return place;
+    place = place_if_key(section_at(keys, place), object, place);
+    if (place != NO_PLACE) return place;
   }
   return NO_PLACE;
 }
@@ -67,7 +72,8 @@ static __noinline __u64 table_search(struct ctn_key *keys, __u32 places, const v
 static __always_inline __u64 table_find_from(struct ctn_key *keys, const volatile __u32 *places,
                                              const void *object, __u64 home,
                                              const struct ctn_key *key) {
-  if (key_is(key, object)) return home;
+  __u64 place = place_if_key(key, object, home);
+  if (place != NO_PLACE) return place;
   return *(volatile __u32 *)&key->displaced ? table_search(keys, *places, object) : NO_PLACE;
 }
 

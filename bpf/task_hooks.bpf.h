@@ -138,8 +138,10 @@ static __noinline int put_right(struct task_struct *child, struct ctn_task *mine
 static __always_inline int on_newtask(struct task_struct *child, unsigned long clone_flags) {
   bool told = core.tree_watch && /* not of a thread */
               BPF_CORE_READ(child, tgid) != bpf_get_current_pid_tgid() >> 32;
-  if (told) __sync_fetch_and_add(&core.forks_told, 1);
+  if (told) add_in_order(&core.forks_told, 1);
   struct ctn_task *mine = task_find(bpf_get_current_task_btf());
+  /* The child is in the task list before it is looked whether somebody moved meanwhile. */
+  if (mine) full_barrier(&mine->moves_seen);
   bool into =
       mine && (clone_flags ? (clone_flags & CLONE_INTO_CGROUP) != 0
                            : BPF_CORE_READ(child, cgroups) != bpf_get_current_task_btf()->cgroups);

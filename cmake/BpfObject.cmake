@@ -8,6 +8,15 @@ file(GLOB BPFTOOL_DIRS /usr/lib/linux-tools/* /usr/lib/linux-tools-*)
 find_program(BPFTOOL NAMES bpftool PATHS ${BPFTOOL_DIRS} NO_DEFAULT_PATH)
 find_program(BPFTOOL NAMES bpftool PATHS /usr/sbin /sbin REQUIRED)
 
+# As libbpf's macros call it.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+  set(BPF_ARCH arm64)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64)$")
+  set(BPF_ARCH x86)
+else()
+  message(FATAL_ERROR "no programs for ${CMAKE_SYSTEM_PROCESSOR} yet, only for x86_64 and aarch64: see vmlinux/vmlinux.h")
+endif()
+
 function(bpf_object name source)
   cmake_parse_arguments(PARSE_ARGV 2 arg "" "VARIANT" "OPTIONS")
   set(dir ${CMAKE_BINARY_DIR}/bpf)
@@ -22,10 +31,10 @@ function(bpf_object name source)
     OUTPUT ${object}
     COMMAND ${CMAKE_COMMAND} -E make_directory ${dir}
     # v3: 32-bit registers and atomics that return the old value. -idirafter: asm/types.h of the host.
-    COMMAND ${CLANG} -g -O2 -Wall -Werror -target bpf -mcpu=v3 -D__TARGET_ARCH_x86
+    COMMAND ${CLANG} -g -O2 -Wall -Werror -target bpf -mcpu=v3 -D__TARGET_ARCH_${BPF_ARCH}
             -I${CMAKE_SOURCE_DIR}/vmlinux -I${CMAKE_SOURCE_DIR}/include -I${CMAKE_SOURCE_DIR}/bpf
             -I${CMAKE_SOURCE_DIR}/subsystems ${arg_OPTIONS}
-            -idirafter /usr/include/${CMAKE_CXX_LIBRARY_ARCHITECTURE}
+            -idirafter ${CMAKE_SYSROOT}/usr/include/${CMAKE_CXX_LIBRARY_ARCHITECTURE}
             -c ${CMAKE_SOURCE_DIR}/${source} -o ${object}
     COMMAND ${LLVM_STRIP} -g ${object}
     DEPENDS ${source} ${arg_UNPARSED_ARGUMENTS}

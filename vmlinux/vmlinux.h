@@ -16,6 +16,14 @@
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 #endif
 
+#if defined(__TARGET_ARCH_x86)
+#include "x86.h"
+#elif defined(__TARGET_ARCH_arm64)
+#include "arm64.h"
+#else
+#error "no types of this architecture: add them beside vmlinux/x86.h, and a case here"
+#endif
+
 typedef struct {
   unsigned int val;
 } kuid_t;
@@ -70,11 +78,6 @@ struct file {
   struct path f_path;
 };
 
-struct thread_info {
-  __u32 cpu;
-  __u32 status;
-};
-
 struct cpumask {
   unsigned long bits[1]; /* as many as the kernel was built for */
 };
@@ -98,15 +101,6 @@ struct cgroup {
 struct css_set {
   struct cgroup *dfl_cgrp;
   struct css_set *mg_dst_cset; /* while its tasks are being moved to other groups */
-};
-
-/* x86-64: the first arguments of a function are in di and si. */
-struct pt_regs {
-  unsigned long ax;
-  unsigned long orig_ax;
-  unsigned long di;
-  unsigned long si;
-  unsigned long dx;
 };
 
 struct rq {
@@ -226,8 +220,5 @@ struct bpf_iter__task_file {
 
 /* include/uapi/linux/capability.h */
 #define CAP_SYS_ADMIN 21
-
-/* arch/x86/include/asm/thread_info.h: in a system call of a 32-bit program */
-#define TS_COMPAT 2
 
 #endif

@@ -53,6 +53,9 @@ class State {
     return std::span<const T>(static_cast<const T*>(data), count);
   }
 
+  /* Of a map that array() has mapped, kept: whoever removes a million containers asks for it at each. */
+  Result<int> descriptor_of(std::string_view map) const;
+
  protected:
   State();
   enum class Slots { kAll, kUsed /* those that a container ever was in */ };

@@ -21,14 +21,14 @@ debian_keyring() {
   printf '%s\n' "$keyring"
 }
 
-# Makes a private apt for one suite in folder $1 and points APT_CONFIG at it.
+# Makes a private apt for one suite and architecture in folder $1 and points APT_CONFIG at it.
 private_apt() {
-  local dir=$1 suite=$2 mirror keyring
+  local dir=$1 suite=$2 arch=$3 mirror keyring
   mirror=$(debian_mirror)
   keyring=$(debian_keyring)
   mkdir -p "$dir"/{etc/{apt.conf,preferences,sources.list,trusted.gpg}.d,lists/partial,archives/partial}
   : >"$dir/status"
-  printf 'deb [arch=amd64 signed-by=%s] %s %s main\n' "$keyring" "$mirror" "$suite" >"$dir/etc/sources.list"
+  printf 'deb [arch=%s signed-by=%s] %s %s main\n' "$arch" "$keyring" "$mirror" "$suite" >"$dir/etc/sources.list"
   {
     apt-config dump Acquire
     cat <<END
@@ -38,8 +38,8 @@ Dir::Etc::netrcparts "/etc/apt/auth.conf.d";
 Dir::State "$dir";
 Dir::State::status "$dir/status";
 Dir::Cache "$dir";
-APT::Architecture "amd64";
-APT::Architectures { "amd64"; };
+APT::Architecture "$arch";
+APT::Architectures { "$arch"; };
 APT::Sandbox::User "";
 Acquire::Languages "none";
 END
@@ -47,13 +47,13 @@ END
   export APT_CONFIG=$dir/apt.conf
 }
 
-# Downloads the packages whose names `$3` prints from suite $2 and unpacks them into $1.
+# Downloads the packages whose names `$3` prints from suite $2, for $4 (amd64), and unpacks them into $1.
 unpack_from() {
-  local into=$1 suite=$2 pick=$3 dir=$cache/apt.$2 deb names
+  local into=$1 suite=$2 pick=$3 arch=${4:-amd64} dir=$cache/apt.$2 deb names
   rm -rf "$dir"
   mkdir -p "$dir"
   (
-    private_apt "$dir" "$suite"
+    private_apt "$dir" "$suite" "$arch"
     apt-get -qq update
     mapfile -t names < <("$pick")
     ((${#names[@]})) || die "suite '$suite' holds no package for $pick; look at the mirror"
@@ -66,11 +66,11 @@ unpack_from() {
 
 pick_virtme() { echo virtme-ng; }
 
-# What the suite's linux-image-amd64 stands for: an image, or since the split an image that depends
+# What the suite's linux-image-ARCH stands for: an image, or since the split an image that depends
 # on its binary, its modules and their lists.
 pick_kernel() {
   apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks \
-    --no-replaces --no-enhances linux-image-amd64 |
+    --no-replaces --no-enhances "linux-image-$arch" |
     grep -E '^linux-(image|binary|modules|base)-[0-9]' | grep -vE -- '-(cloud|rt)-' | sort -u
 }
 
@@ -88,14 +88,12 @@ extract_vmlinux() {
   die "cannot unpack the kernel image '$image'; it is packed neither by xz, zstd nor gzip"
 }
 
-# The initial RAM file system: busybox and the modules that reach the host's files.
-make_initrd() {
-  local dir=$1 version=$2 tree=$1/initrd module target
-  mkdir -p "$tree"/{bin,dev,proc,sys,host,rw,root,modules}
-  cp "$(command -v busybox)" "$tree/bin/busybox"
-  ln -s busybox "$tree/bin/sh"
-  for module in virtio_pci virtio_console 9pnet_virtio 9p overlay; do
-    modprobe -d "$dir" -S "$version" --show-depends "$module" 2>/dev/null || true # built in
+# Puts modules of the kernel below $2 into $1/modules, and their order into the file `order$4`.
+add_modules() { # TREE KERNEL VERSION SUFFIX MODULE...
+  local tree=$1 module target
+  mkdir -p "$tree/modules"
+  for module in "${@:5}"; do
+    modprobe -d "$2" -S "$3" --show-depends "$module" 2>/dev/null || true # built in
   done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++' | while read -r module; do
     target=${module##*/}
     target=${target%.ko*}.ko
@@ -104,19 +102,34 @@ make_initrd() {
       *.zst) zstd -dcq "$module" ;;
       *) cat "$module" ;;
     esac >"$tree/modules/$target"
-    printf '%s\n' "$target" >>"$tree/modules/order"
+    printf '%s\n' "$target" >>"$tree/modules/order$4"
   done
+}
+
+# The initial RAM file system: busybox (`$3`) and the modules that reach the host's files.
+make_initrd() {
+  local dir=$1 version=$2 busybox=$3 tree=$1/initrd
+  mkdir -p "$tree"/{bin,dev,proc,sys,host,rw,root,modules}
+  cp "$busybox" "$tree/bin/busybox"
+  ln -s busybox "$tree/bin/sh"
+  add_modules "$tree" "$dir" "$version" '' virtio_pci virtio_console 9pnet_virtio 9p overlay
   [[ -s $tree/modules/order ]] || die "found no modules in '$dir'; is kmod too old for their packing?"
   (cd "$tree" && find . | busybox cpio -o -H newc 2>/dev/null) >"$dir/initrd.cpio"
   rm -rf "$tree"
 }
 
+# Where a kernel is: kernel_dir KERNEL ARCH
+kernel_dir() {
+  if [[ $2 == amd64 ]]; then echo "$cache/kernel-$1"; else echo "$cache/kernel-$1-$2"; fi
+}
+
 prepare_kernel() {
-  local key=$1 tmp=$cache/kernel-$1.tmp version image
-  say "fetching Debian's kernel $key (${suite_of[$key]}), once"
+  local key=$1 arch=$2 into tmp version image
+  into=$(kernel_dir "$key" "$arch") tmp=$into.tmp
+  say "fetching Debian's kernel $key (${suite_of[$key]}, $arch), once"
   rm -rf "$tmp"
   mkdir -p "$tmp"
-  unpack_from "$tmp" "${suite_of[$key]}" pick_kernel
+  unpack_from "$tmp" "${suite_of[$key]}" pick_kernel "$arch"
   mkdir -p "$tmp"/{,usr/}lib # the tools differ in where they look
   [[ -e $tmp/lib/modules ]] || ln -s ../usr/lib/modules "$tmp/lib/modules"
   [[ -e $tmp/usr/lib/modules ]] || ln -s ../../lib/modules "$tmp/usr/lib/modules"
@@ -126,11 +139,15 @@ prepare_kernel() {
   for image in "$tmp/boot/vmlinuz-$version" "$tmp/lib/modules/$version/vmlinuz"; do
     [[ ! -e $image ]] || mv "$image" "$tmp/vmlinuz"
   done
-  extract_vmlinux "$tmp/vmlinuz" "$tmp/vmlinux"
-  make_initrd "$tmp" "$version"
+  if [[ $arch == arm64 ]]; then
+    make_initrd "$tmp" "$version" "$(arm64_dir)/bin/busybox"
+  else
+    extract_vmlinux "$tmp/vmlinuz" "$tmp/vmlinux"
+    make_initrd "$tmp" "$version" "$(command -v busybox)"
+  fi
   printf '%s\n' "$version" >"$tmp/version"
   rm -rf "${tmp:?}"/{boot,usr/share}
-  mv "$tmp" "$cache/kernel-$key"
+  mv "$tmp" "$into"
 }
 
 prepare_virtme() {
@@ -177,40 +194,51 @@ prepare_systemd() {
   ) 9>"$cache/lock"
 }
 
-pick_qemu() { printf '%s\n' qemu-system-x86 qemu-system-data qemu-system-common seabios; }
+pick_qemu() { printf '%s\n' "${qemu_of[$guest]}" qemu-system-data qemu-system-common seabios; }
+
+declare -A qemu_of=([amd64]=qemu-system-x86 [arm64]=qemu-system-arm)
+
+# Where a newer QEMU for `$1` is, if there has to be one.
+qemu_dir() {
+  if [[ $1 == amd64 ]]; then echo "$cache/qemu"; else echo "$cache/qemu-$1"; fi
+}
 
 # QEMU before 8.1 can go on for ever with an instruction it translated while another CPU was writing it:
 # a breakpoint of the kernel's, as it patches its own text. Debian 12 has 7.2, and 10.0 in its
 # backports, which runs with the libraries of 7.2.
 needs_newer_qemu() {
-  [[ $(. /etc/os-release && echo "$VERSION_CODENAME") == bookworm ]] &&
-    dpkg --compare-versions "$(dpkg-query -W -f '${Version}' qemu-system-x86)" lt 1:8.1
+  [[ $(. /etc/os-release && echo "$VERSION_CODENAME") == bookworm && ! -d $(qemu_dir "$1") ]] &&
+    dpkg --compare-versions "$(dpkg-query -W -f '${Version}' "${qemu_of[$1]}")" lt 1:8.1
 }
 
 prepare_qemu() {
-  local tmp=$cache/qemu.tmp
-  say "fetching a newer QEMU (bookworm-backports), once"
+  local guest=$1 into tmp
+  into=$(qemu_dir "$guest") tmp=$into.tmp
+  say "fetching a newer QEMU (bookworm-backports, for $guest), once"
   rm -rf "$tmp"
   mkdir -p "$tmp"
   unpack_from "$tmp" bookworm-backports pick_qemu
-  mv "$tmp" "$cache/qemu"
+  mv "$tmp" "$into"
 }
 
-# Makes sure that the kernel $1, virtme-ng and their tools are there; of several callers the first
+# Makes sure that the kernel $1 for $2, virtme-ng and their tools are there; of several callers the first
 # does the work.
 prepare() {
-  local tool tools=1
-  for tool in qemu-system-x86_64 busybox file /usr/bin/python3; do
+  local kernel=$1 arch=$2 tool tools=1 emulator=qemu-system-x86_64
+  [[ $arch == amd64 ]] || emulator=qemu-system-aarch64
+  for tool in "$emulator" busybox file /usr/bin/python3; do
     command -v "$tool" >/dev/null || tools=
   done
-  [[ -z $tools || ! -d $cache/virtme || ! -d $cache/kernel-$1 ]] ||
-    { [[ ! -d $cache/qemu ]] && needs_newer_qemu; } || return 0
+  [[ $arch == amd64 ]] || prepare_arm64
+  [[ -z $tools || ! -d $cache/virtme || ! -d $(kernel_dir "$kernel" "$arch") ]] ||
+    needs_newer_qemu "$arch" || return 0
   mkdir -p "$cache"
   (
     flock 9
     "$root/scripts/deps" vm
+    [[ $arch == amd64 ]] || "$root/scripts/deps" arm64
     [[ -d $cache/virtme ]] || prepare_virtme
-    [[ -d $cache/qemu ]] || ! needs_newer_qemu || prepare_qemu
-    [[ -d $cache/kernel-$1 ]] || prepare_kernel "$1"
+    ! needs_newer_qemu "$arch" || prepare_qemu "$arch"
+    [[ -d $(kernel_dir "$kernel" "$arch") ]] || prepare_kernel "$kernel" "$arch"
   ) 9>"$cache/lock"
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The first process of a VM started by scripts/vm, run by busybox in the initial RAM file system.
-# The host's files (9p, read-only), or with --systemd a Debian of its own among them, become the lower
+# The host's files (9p, read-only), or a Debian of its own among them (--systemd, --arch), become the lower
 # layer of an overlay whose upper one is RAM; COMMAND runs there. Without systemd this shell stays outside
 # of it, reaps orphans and ends the machine.
 # shellcheck disable=SC1091,SC2154 # sourced files and what they set
@@ -23,9 +23,14 @@ mount -t devtmpfs devtmpfs /dev
 exec </dev/null >/dev/console 2>&1
 mount -t 9p -o ro,version=9p2000.L,trans=virtio,access=any,cache=loose,msize=512000 /dev/root /host ||
   fail 'cannot mount the files of the host'
-. /vm/settings # version modules merged input keep links network system visible
-mount -t tmpfs -o mode=755 tmpfs /rw
-mkdir /rw/upper /rw/work
+. /vm/settings # version modules merged input keep links network system systemd disk visible
+if [ -n "$disk" ]; then
+  while read -r module; do $bb insmod "/modules/$module" 2>/dev/null; done </modules/orderdisk # some are loaded
+  mount -t ext4 /dev/vda /rw || fail 'cannot mount the disk'
+else
+  mount -t tmpfs -o mode=755 tmpfs /rw
+fi
+mkdir -p /rw/upper /rw/work
 mount -t overlay -o "lowerdir=/host$system,upperdir=/rw/upper,workdir=/rw/work,xino=off" overlay /root ||
   fail 'cannot mount the overlay'
 
@@ -67,7 +72,7 @@ if [ -n "$network" ]; then # QEMU's own, see its -netdev user
 fi
 $bb hostname ctnbpf-vm
 
-if [ -n "$system" ]; then # it mounts the rest itself, and runs COMMAND last of all
+if [ -n "$systemd" ]; then # it mounts the rest itself, and runs COMMAND last of all
   mkdir -p vm etc/systemd/system
   cp /bin/busybox /vm/* vm
   cat >etc/systemd/system/vm.target <<'END'

@@ -66,5 +66,6 @@ done
 # shellcheck disable=SC2086
 wait $pumps
 # Closing a port waits for the host, so all output is there before this line is.
+$bb sync
 echo "exit $status" >&9
 echo b >/proc/sysrq-trigger

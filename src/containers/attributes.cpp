@@ -40,6 +40,7 @@ Result<Change> prepare_notify(Writer& writer, Slot slot, const std::string& text
     /* A container that is empty now is not news. Who comes in meanwhile arms it again. */
     if (((wanted & ~node.flags) & CTN_NOTIFY_ON_RELEASE) != 0) {
       store(node.armed, 0U);
+      __atomic_thread_fence(__ATOMIC_SEQ_CST); /* who came in and found it armed, is seen here */
       if (live_tasks(node) != 0 || load(node.refs) != 0 || node.children != 0)
         store(node.armed, 1U);
     }

@@ -108,6 +108,8 @@ Result<void> remove(Writer& writer, Slot slot, bool lazy) {
                             refs, refs == 1 ? "" : "s", holders(writer, node.hierarchy)));
   writer.infos()[slot].removed_ns = now_ns();
   store(node.state, static_cast<std::uint8_t>(CTN_REMOVED)); /* the commit */
+  /* Whoever takes out the last task or reference now sees that it is removed, or we that nothing is left. */
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
   lists::unlink(writer, slot);
   writer.core().containers--;
   writer.core().lingering++;

@@ -123,8 +123,10 @@ void write_tomb(Writer& writer, Slot slot) {
   ctn_tomb tomb = {};
   fill(writer, slot, true, tomb);
   auto at = static_cast<__u32>(count % CTN_TOMBS);
-  auto map = writer.pins().open_map("tombs");
-  if (!map || bpf_map_update_elem(map->get(), &at, &tomb, BPF_ANY) != 0) return;
+  auto map = writer.descriptor_of("tombs");
+  store((*tombs)[at].number, __u64{0});
+  __atomic_thread_fence(__ATOMIC_RELEASE); /* readers see that before any of the rest */
+  if (!map || bpf_map_update_elem(*map, &at, &tomb, BPF_ANY) != 0) return;
   store(count, count + 1); /* the commit */
   store((*tombs)[at].number, count);
 }

@@ -69,7 +69,7 @@ std::string cure_for(const Levels& levels, const KernelFacts& facts) {
            "its LSM list; if securityfs is not mounted: `mount -t securityfs none "
            "/sys/kernel/security`)";
   return "use a kernel with CONFIG_BPF_LSM=y and BPF trampolines (x86-64: any distribution kernel from "
-         "6.1 on)";
+         "6.1 on; arm64: from 6.4 on, as Debian 13 has it)";
 }
 
 }  // namespace ctnbpf

@@ -68,7 +68,7 @@ namespace {
 /* What the kernel allocates; what it says in fdinfo is not that before 6.4: there the elements of an array
  * have keys, those of a hash map that is still empty are there, and a ring takes nothing. */
 std::uint64_t bytes_of(const bpf_map_info& info) {
-  constexpr std::uint64_t kPage = 4096;
+  const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   auto whole = [](std::uint64_t bytes, std::uint64_t unit) {
     return (bytes + unit - 1) / unit * unit;
   };
@@ -76,7 +76,7 @@ std::uint64_t bytes_of(const bpf_map_info& info) {
   std::uint64_t bytes = 0;
   switch (info.type) {
     case BPF_MAP_TYPE_ARRAY: bytes = whole(info.value_size, 8) * entries; break;
-    case BPF_MAP_TYPE_RINGBUF: bytes = entries + 2 * kPage; break;
+    case BPF_MAP_TYPE_RINGBUF: bytes = entries + 2 * page; break;
     default: { /* hash maps: buckets of 16 bytes, and the elements where they are made beforehand */
       constexpr std::uint64_t kElement = 48; /* what an element has besides key and value */
       bytes = 16 * std::bit_ceil(entries);
@@ -84,7 +84,7 @@ std::uint64_t bytes_of(const bpf_map_info& info) {
         bytes += (kElement + whole(info.key_size, 8) + whole(info.value_size, 8)) * entries;
     }
   }
-  return whole(bytes, kPage) + kPage; /* the page of the map itself */
+  return whole(bytes, page) + page; /* the page of the map itself */
 }
 
 }  // namespace

@@ -49,6 +49,8 @@ class Marks {
       __atomic_fetch_or(&flags, on, __ATOMIC_ACQ_REL);
       __atomic_fetch_and(&flags, ~off, __ATOMIC_ACQ_REL);
     }
+    /* Whoever takes the last task out from here on sees the flags, or we that it is gone. */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
   }
 
   Writer& writer_;

@@ -8,6 +8,8 @@ namespace ctnbpf {
 
 Result<void> tell_if_emptied(Writer& writer, Slot slot) {
   const ctn_node& node = writer.nodes()[slot];
+  /* Whoever takes out the last task meanwhile sees what was taken away here, or that is seen below. */
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
   if (slot < CTN_MAX_HIER || load(node.armed) == 0) return {};
   /* What node_emptied() would find: nothing to tell, which is most of the times. */
   bool told = (node.flags & (CTN_NOTIFY_ON_RELEASE | CTN_TRANSIENT)) != 0;

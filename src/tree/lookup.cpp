@@ -129,6 +129,7 @@ Slot find_child(const State& state, Slot parent, std::string_view name) {
   for (int look = 0;; look++) {
     std::uint32_t before = load(state.core().rename_seq);
     if (Slot found = find_once(state, parent, name); found != 0) return found;
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
     bool steady = (before & 1) == 0 && before == load(state.core().rename_seq);
     if (steady || look == kLooks)
       return index_is_whole(state) ? 0 : find_by_walk(state, parent, name);

@@ -22,6 +22,7 @@ void apply_pending(Writer& writer) {
   ctn_pending_text& pending = core.pending;
   if (pending.what == CTN_PENDING_RENAME) {
     if ((core.rename_seq & 1) == 0) store(core.rename_seq, core.rename_seq + 1);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
     lists::unindex(writer, pending.index);
     std::memcpy(writer.infos()[pending.index].name, pending.text, sizeof(pending.text));
     lists::index(writer, pending.index);

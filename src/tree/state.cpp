@@ -16,6 +16,7 @@ constexpr std::uint32_t kSpareSlots = 64; /* for what a writer makes */
 struct State::Mapped {
   std::string name;
   Mapping mapping;
+  UniqueFd fd = {}; /* if somebody asked for it */
 };
 
 State::State() = default;
@@ -104,6 +105,16 @@ Writer::Writer(Writer&&) noexcept = default;
 
 Writer::~Writer() {
   if (lock_ && begun_) store(core_->dirty, 0U);
+}
+
+Result<int> State::descriptor_of(std::string_view map) const {
+  auto found = std::find_if(mappings_.rbegin(), mappings_.rend(),
+                            [&](const Mapped& one) { return one.name == map; });
+  if (found == mappings_.rend()) return Error{ENOENT, fmt::format("map '{}' is not mapped", map)};
+  if (!found->fd.valid()) {
+    CTN_ASSIGN(found->fd, pins_->open_map(found->name));
+  }
+  return found->fd.get();
 }
 
 void Writer::when_released(std::function<void()> then) { lock_->then = std::move(then); }

@@ -134,6 +134,7 @@ void destroy(Writer& writer, Slot slot) {
     store(root.epoch, static_cast<__u64>(epoch));
   }
   if ((root.folds & 1) == 0) store(root.folds, root.folds + 1);
+  __atomic_thread_fence(__ATOMIC_RELEASE);
   if (parent.folding != slot) {
     std::uint64_t used = (*states)[slot].removed;
     for (std::uint32_t cpu = 0; cpu < cpus; cpu++)

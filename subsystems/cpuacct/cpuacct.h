@@ -70,11 +70,12 @@ static inline __attribute__((always_inline)) void cpuacct_turn_window(struct cpu
                                                                       __u64 before) {
   __u64 start = now - now % CPUACCT_WINDOW, began = now - ran;
   __u64 mark = cell->mark, at_start = before + (start > began ? start - began : 0);
-  if (cell->window_end != start) /* longer ago: what the last window has is part of this slice */
+  __u64 end = __sync_lock_test_and_set(&cell->window_end, 0); /* until the words fit again */
+  if (end != start) /* longer ago: what the last window has is part of this slice */
     mark = before + (start - CPUACCT_WINDOW > began ? start - CPUACCT_WINDOW - began : 0);
   cell->last_window = at_start - mark;
   cell->mark = at_start;
-  cell->window_end = start + CPUACCT_WINDOW;
+  __sync_lock_test_and_set(&cell->window_end, start + CPUACCT_WINDOW);
 }
 
 CTN_ASSERT(sizeof(struct cpuacct_cell) == 128, "two cache lines a CPU");

@@ -82,7 +82,8 @@ cpuacct_cell copy_of(const cpuacct_cell& shared) {
     std::uint64_t end = load(shared.window_end);
     std::memcpy(&copy, &shared, sizeof(copy));
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    if (load(shared.window_end) == end && copy.window_end == end) break;
+    if (load(shared.window_end) == end && copy.window_end == end && (end != 0 || copy.usage == 0))
+      break;
   }
   return copy;
 }
@@ -245,6 +246,7 @@ void Sample::add_up() const {
           totals_[nodes[at].parent].removed += own.usage;
       }
     }
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
     if (folds() == before) return;
   }
 }

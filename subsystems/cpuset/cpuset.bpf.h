@@ -102,19 +102,17 @@ static __always_inline void cpuset_note_mask(const void *mask) {
   bpf_map_update_elem(&setaffinity, &task, &call, BPF_ANY);
 }
 
-/* What a task has called. x86-64: x32 programs set a bit; 32-bit ones have numbers of their own. A task that is
- * in no system call has the number of its last one until its registers are saved anew, by an interrupt at the
- * latest. */
+/* What a task has called; the numbers are in vmlinux/x86.h and arm64.h. One that is in no system call has the
+ * number of its last one until its registers are saved anew, by an interrupt at the latest. */
 enum place_call { PLACE_CALL_AFFINITY, PLACE_CALL_SCHEDULER, PLACE_CALL_CLONE3, PLACE_CALL_OTHER };
 
 static __always_inline enum place_call place_call(struct task_struct *task) {
   struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
-  unsigned long number = BPF_CORE_READ(regs, orig_ax) & ~0x40000000UL;
-  bool compat = task->thread_info.status & TS_COMPAT;
-  if (number == (compat ? 241 : 203)) return PLACE_CALL_AFFINITY;
-  /* sched_setparam, sched_setscheduler, sched_setattr */
-  if (compat ? number == 154 || number == 156 || number == 351
-             : number == 142 || number == 144 || number == 314)
+  unsigned long number = CALL_NUMBER(regs);
+  bool compat = CALL_OF_32_BITS(task);
+  if (number == CALL_SCHED_SETAFFINITY(compat)) return PLACE_CALL_AFFINITY;
+  if (number == CALL_SCHED_SETPARAM(compat) || number == CALL_SCHED_SETSCHEDULER(compat) ||
+      number == CALL_SCHED_SETATTR(compat))
     return PLACE_CALL_SCHEDULER;
   return number == 435 ? PLACE_CALL_CLONE3 : PLACE_CALL_OTHER;
 }
@@ -312,7 +310,7 @@ static __always_inline bool cpuset_remember(struct task_struct *task, struct ctn
   if (record->came_with || task->flags & (PF_NO_SETAFFINITY | PF_EXITING)) return false;
   if (!cpuset_confines(task_slot(record, CTN_CPUSET))) return false;
   __u32 number = came_with_number(task);
-  __sync_fetch_and_add(moves, 1);
+  add_in_order(moves, 1);
   record->came_with = number;
   return true;
 }

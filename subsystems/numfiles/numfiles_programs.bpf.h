@@ -165,7 +165,7 @@ static __always_inline long special_refused(void) {
 
 /* The registers the system call was made with are its function's argument. */
 static __always_inline bool has_descriptor(const struct pt_regs *regs) {
-  return (int)BPF_CORE_READ(regs, di) != -1;
+  return (int)PT_REGS_PARM1_CORE(regs) != -1;
 }
 
 SEC("kprobe/" CTN_SYSCALL(eventfd2)) /* and others */

@@ -100,7 +100,7 @@ static inline __attribute__((always_inline)) int forkrate_try_once(struct numtas
                                                                    __u32 *sequence, __u32 step,
                                                                    __u64 limit) {
   /* A read and a barrier: what is read below is no older. (clang has no barrier alone for BPF.) */
-  __u32 seen = __sync_val_compare_and_swap(sequence, 0, 0);
+  __u32 seen = __sync_fetch_and_add(sequence, 0);
   step = forkrate_newest(rate, step);
   __u64 recent = forkrate_recent(rate, step);
   if (recent == FORKRATE_AGAIN) return -1;

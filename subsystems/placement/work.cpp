@@ -47,6 +47,7 @@ Result<void> Work::wait_for_setters() {
   if (!earlier_ || load(state_.core().level[CTN_HOOKS_PLACE]) < CTN_LEVEL_FALLBACK) return {};
   CTN_ASSIGN(auto turn, writer_.array<std::uint32_t>("affinity_turn", 1));
   __atomic_fetch_add(&turn[0], 1, __ATOMIC_SEQ_CST);
+  __atomic_thread_fence(__ATOMIC_SEQ_CST); /* before calls are looked at: see cpuset_take_mask() */
   /* The call is a few microseconds of work, in which its task may be preempted and wait for a CPU. */
   auto deadline = std::chrono::steady_clock::now() + kLongestCall;
   for (;;) {
@@ -97,6 +98,7 @@ Result<void> Work::place(const Chosen& chosen, Fit fit, OnError on_error) {
     if (!result && on_error == OnError::kStop) return result;
     /* A fork that began before this is looked at by t_newtask when it ends. */
     __atomic_fetch_add(&moves_[0], 1, __ATOMIC_SEQ_CST);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
     changed_ = changed_ || strayed != load(state_.core().misses[CTN_MISS_STRAYED]);
     if (!changed_ || pass == kMostPasses) return result;
   }
