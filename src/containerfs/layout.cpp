@@ -99,8 +99,7 @@ std::vector<Entry> Layout::list(const Inode& dir, bool top) const {
         found.push_back({tree::hierarchy_name(state_, h), directory(h)});
     return found;
   }
-  for (Slot child : children(dir.slot))
-    /* One may have been given the name of a file elsewhere. */
+  for (Slot child : children(dir.slot)) /* One may have been given the name of a file elsewhere. */
     if (std::string name = tree::name_of(state_, child); !find_file(dir, top, name))
       found.push_back({name, directory(child)});
   return found;
