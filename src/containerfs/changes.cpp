@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <sstream>
 
 #include "ctnbpf/address.h"
 #include "ctnbpf/membership.h"
@@ -75,10 +76,32 @@ Result<void> move(Writer& writer, Slot slot, bool thread, const std::string& tex
   return {};
 }
 
+/* Of `.set`: a setting a line. */
+Result<std::vector<std::string>> settings_in(const std::string& text, bool& best_effort) {
+  std::vector<std::string> settings;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    if (line == "--best-effort")
+      best_effort = true;
+    else
+      settings.push_back(line);
+  }
+  if (settings.empty())
+    return Error{EINVAL, "no setting: write ATTRIBUTE=VALUE, one a line; all are made, or none"};
+  return settings;
+}
+
 Result<void> set(Writer& writer, const Inode& inode, const std::string& text, const Client& opener,
                  const Client& client) {
-  auto ref = Layout::attribute(inode);
-  if (!ref) return Error{EACCES, "this file is only read"};
+  std::vector<std::string> settings;
+  bool best_effort = false;
+  if (inode.file == kSet) {
+    CTN_ASSIGN(settings, settings_in(text, best_effort));
+  } else {
+    auto ref = Layout::attribute(inode);
+    if (!ref) return Error{EACCES, "this file is only read"};
+    settings.push_back(ref->full_name + "=" + text);
+  }
   Ownership owner = attributes_ownership(writer, inode.slot);
   for (const Client* one : {&opener, &client})
     if (!may_write(owner, *one))
@@ -86,7 +109,7 @@ Result<void> set(Writer& writer, const Inode& inode, const std::string& text, co
                    fmt::format("user {} may not set attributes of {}: that is for the owner of the "
                                "container above",
                                one->uid, printable(tree::address_of(writer, inode.slot)))};
-  auto done = set_attributes(writer, inode.slot, {ref->full_name + "=" + text}, false);
+  auto done = set_attributes(writer, inode.slot, settings, best_effort);
   if (done || done.error().code != ENOTSUP) return done;
   return Error{ENOTSUP, done.error().what + "; `ctnbpf doctor` says why, and the cure"};
 }

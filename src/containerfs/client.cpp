@@ -35,14 +35,23 @@ Slot top_of_own(const State& state, Slot slot, uid_t uid) {
   return slot;
 }
 
+/* Those of the owner, the group or others that count for this client, as of others. */
+mode_t bits_for(const Ownership& file, const Client& client) {
+  if (client.uid == file.uid) return file.mode >> 6 & 7U;
+  bool member = client.gid == file.gid || std::find(client.groups.begin(), client.groups.end(),
+                                                    file.gid) != client.groups.end();
+  return (member ? file.mode >> 3 : file.mode) & 7U;
+}
+
 }  // namespace
 
 bool may_write(const Ownership& file, const Client& client) {
-  if (client.uid == 0) return true;
-  if (client.uid == file.uid) return (file.mode & S_IWUSR) != 0;
-  bool member = client.gid == file.gid || std::find(client.groups.begin(), client.groups.end(),
-                                                    file.gid) != client.groups.end();
-  return (file.mode & (member ? S_IWGRP : S_IWOTH)) != 0;
+  return client.uid == 0 || (bits_for(file, client) & S_IWOTH) != 0;
+}
+
+bool may_look_into(const Ownership& dir, const Client& client) {
+  constexpr mode_t kBoth = S_IROTH | S_IXOTH;
+  return client.uid == 0 || (bits_for(dir, client) & kBoth) == kBoth;
 }
 
 Result<void> may_attach(const State& state, Slot target, const Client& client,

@@ -22,6 +22,8 @@ struct Client {
 };
 
 bool may_write(const Ownership& file, const Client& client);
+/* Read and search a directory. */
+bool may_look_into(const Ownership& dir, const Client& client);
 
 /* May this client move these threads to `target`? EACCES: the list of tasks is not theirs. EPERM: a thread is
  * somebody else's in part, or is in a container that is not of the tree that was given to them: it would

@@ -23,7 +23,15 @@ struct TopFile {
 constexpr std::array kTopFiles = {
     TopFile{".errors", kErrors, true},
     TopFile{"user_beancounters", kUserBeancounters, false},
+    TopFile{".hierarchies", kHierarchies, false},
+    TopFile{".where", kWhere, false},
+    TopFile{".explain", kExplain, false},
 };
+
+bool is_top_file(const Inode& inode) {
+  return std::any_of(kTopFiles.begin(), kTopFiles.end(),
+                     [&](const TopFile& one) { return one.file == inode.file; });
+}
 
 bool is_shown(const TopFile& file, const Style& style) { return file.always || !style.cpuset; }
 
@@ -49,7 +57,7 @@ Result<Inode> Layout::resolve(Inode inode) const {
 }
 
 bool Layout::alive(const Inode& inode) const {
-  if (inode.file == kTop || inode.file == kErrors || inode.file == kUserBeancounters) return true;
+  if (inode.file == kTop || is_top_file(inode)) return true;
   if (inode.slot >= state_.nodes().size()) return false;
   bool there = inode.slot < CTN_MAX_HIER ? tree::hierarchy_active(state_, inode.slot)
                                          : load(state_.nodes()[inode.slot].state) == CTN_ACTIVE;
@@ -139,7 +147,18 @@ Ownership Layout::ownership(const Inode& inode) const {
     case kProcs: return tasks_ownership(state_, inode.slot);
     case kEvents:
     case kErrors:
-    case kUserBeancounters: return {0, 0, kReadOnly};
+    case kUserBeancounters:
+    case kStat:
+    case kAttributes:
+    case kExec:
+    case kHierarchies: return {0, 0, kReadOnly};
+    case kWhere:
+    case kExplain: return {0, 0, 0666};
+    case kSet: {
+      Ownership owner = attributes_ownership(state_, inode.slot);
+      owner.mode = S_IWUSR;
+      return owner;
+    }
     default: break;
   }
   Ownership owner = attributes_ownership(state_, inode.slot);
@@ -175,8 +194,8 @@ struct stat Layout::status(const Inode& inode, std::uint64_t number) const {
 
 std::string Layout::path(const Inode& inode) const {
   if (inode.file == kTop) return "/";
-  if (inode.file == kErrors) return ".errors";
-  if (inode.file == kUserBeancounters) return "user_beancounters";
+  for (const TopFile& one : kTopFiles)
+    if (one.file == inode.file) return std::string(one.name);
   std::string path = inode.slot < state_.nodes().size() ? tree::address_of(state_, inode.slot) : "";
   if (inode.file == kDirectory) return printable(path);
   std::string name;

@@ -84,6 +84,10 @@ FileNames::FileNames(const Style& style, std::uint32_t bound, bool root) {
   add("procs", kProcs);
   add("events", kEvents);
   add_attributes(bound, root, style.prefix);
+  add(".stat", kStat);
+  add(".attributes", kAttributes);
+  add(".set", kSet);
+  add(".exec", kExec);
 }
 
 std::uint32_t FileNames::find(std::string_view name) const {
