@@ -11,6 +11,7 @@
 #include <system_error>
 
 #include "command_line.h"
+#include "companion.h"
 #include "ctnbpf/address.h"
 #include "ctnbpf/nearest.h"
 #include "program.h"
@@ -23,24 +24,54 @@ namespace ctnbpf::cli {
 
 std::span<const Command> commands() {
   static constexpr std::array kCommands = {
-      Command{"run", "run a command in a container", add_run, true, true},
+      Command{.name = "run",
+              .help = "run a command in a container",
+              .setup = add_run,
+              .takes_command = true,
+              .by_files = true},
       Command{"exec", "become a command in containers: attach, then execve", add_exec, true, true,
               false, true},
-      Command{"tree", "show hierarchies and containers", add_tree},
-      Command{"stat", "show use, peaks, limits and refusals", add_stat},
+      Command{.name = "tree",
+              .help = "show hierarchies and containers",
+              .setup = add_tree,
+              .by_files = true},
+      Command{.name = "stat",
+              .help = "show use, peaks, limits and refusals",
+              .setup = add_stat,
+              .by_files = true},
       Command{"top", "show use and refusals live", add_top},
-      Command{"create", "make containers", add_create},
-      Command{"rm", "remove containers", add_rm},
-      Command{"rename", "give a container another name", add_rename},
+      Command{.name = "create", .help = "make containers", .setup = add_create, .by_files = true},
+      Command{.name = "rm", .help = "remove containers", .setup = add_rm, .by_files = true},
+      Command{.name = "rename",
+              .help = "give a container another name",
+              .setup = add_rename,
+              .by_files = true},
       Command{"chown", "give containers to a user", add_chown},
-      Command{"get", "read attributes of a container", add_get},
-      Command{"set", "change attributes of a container", add_set},
-      Command{"attach", "move processes into a container", add_attach},
+      Command{.name = "get",
+              .help = "read attributes of a container",
+              .setup = add_get,
+              .by_files = true},
+      Command{.name = "set",
+              .help = "change attributes of a container",
+              .setup = add_set,
+              .by_files = true},
+      Command{.name = "attach",
+              .help = "move processes into a container",
+              .setup = add_attach,
+              .by_files = true},
       Command{"kill", "send a signal to every process of a container", add_kill},
-      Command{"ps", "list the processes of a container", add_ps},
-      Command{"where", "show the containers of a process", add_where},
-      Command{"explain", "show every bound on a process's tasks, and which is nearest",
-              add_explain},
+      Command{.name = "ps",
+              .help = "list the processes of a container",
+              .setup = add_ps,
+              .by_files = true},
+      Command{.name = "where",
+              .help = "show the containers of a process",
+              .setup = add_where,
+              .by_files = true},
+      Command{.name = "explain",
+              .help = "show every bound on a process's tasks, and which is nearest",
+              .setup = add_explain,
+              .by_files = true},
       Command{"files", "list who holds the open files charged to a container", add_files},
       Command{"apply", "make the machine as a file says", add_apply},
       Command{"save", "print what there is as such a file", add_save},
@@ -155,7 +186,10 @@ std::vector<std::string> shown_names() {
   return names;
 }
 
-int run(int argc, char** argv) {
+/* Returns if that cannot be done. */
+void become_user(char** argv) { ::execv(find_program("ctnbpf-user").c_str(), argv); }
+
+int run(int argc, char** argv, Adapt adapt) {
   Context context;
   CLI::App app(
       "Generic process containers on today's kernels: independent hierarchies, limits on\n"
@@ -190,11 +224,18 @@ int run(int argc, char** argv) {
     words.resize(end);
   }
   context.json = has_word(words, {"--json"}); /* those of COMMAND are its own */
-  if (chosen != nullptr && chosen->needs_root && ::geteuid() != 0 &&
-      !has_word(words, {"-h", "--help"})) {
+  bool asks_help = has_word(words, {"-h", "--help"});
+  auto refused = [&] { return chosen->takes_command ? kRunFailed : kFailed; };
+  if (adapt != nullptr && chosen != nullptr && !asks_help) {
+    if (auto ok = adapt(chosen->name, *app.get_subcommand(chosen->name), context); !ok) {
+      report(context, ok.error());
+      return refused();
+    }
+  } else if (chosen != nullptr && chosen->needs_root && ::geteuid() != 0 && !asks_help) {
+    if (chosen->by_files) become_user(argv);
     report(context, {EPERM, fmt::format("`ctnbpf {0}` needs root: run `sudo ctnbpf {0} ...`",
                                         chosen->name)});
-    return chosen->takes_command ? kRunFailed : kFailed;
+    return refused();
   }
   std::vector<std::string> reversed(words.rbegin(), words.rend()); /* as CLI11 wants them */
   try {
@@ -223,10 +264,10 @@ std::vector<std::string> command_names() {
   return names;
 }
 
-int run_program(int argc, char** argv) {
+int run_program(int argc, char** argv, Adapt adapt) {
   try {
     occupy_standard_descriptors();
-    return flushed(run(argc, argv));
+    return flushed(run(argc, argv, adapt));
   } catch (const std::system_error& error) { /* output that cannot be written */
     if (error.code().value() != EPIPE) note(error.what());
     return kFailed;

@@ -133,8 +133,7 @@ Result<Question> parse_question(const std::string& text, const Client& asker) {
                                    printable(text.substr(0, 80)))};
 }
 
-Result<std::string> where_text(const State& state, const Question& question,
-                               const Client& opener) {
+Result<std::string> where_text(const State& state, const Question& question, const Client& opener) {
   CTN_ASSIGN(pid_t pid, task_asked_for(state, question, opener));
   CTN_ASSIGN(ctn_walk_task task, live_task(state.pins(), pid));
   std::string text;
