@@ -76,7 +76,8 @@ Result<void> move(const Place& place, const std::string& number, bool thread) {
   int code = write_file(place.file(list), number);
   if (code == 0) return {};
   return failure(*place.hierarchy, file_name(place, list), code,
-                 code == EACCES ? may_not("attach to " + place.address())
+                 code == EACCES ? may_not("attach to " + place.address() +
+                                          ": `ctnbpf chown` gives a container to a user")
                                 : fmt::format("attach {} to {}", number, place.address()));
 }
 

@@ -75,6 +75,13 @@ Result<void> check_options(const Command& command, const CLI::App& app) {
   return {};
 }
 
+/* Options that a command line is parsed into live in the command's callback, which CLI11 does not give out. */
+struct Opened : CLI::App {
+  static std::function<void()> callback_of(const CLI::App& app) {
+    return app.*(&Opened::final_callback_);
+  }
+};
+
 Result<void> adapt(const std::string& name, CLI::App& app, cli::Context& context) {
   auto found = std::find_if(std::begin(kCommands), std::end(kCommands),
                             [&](const Command& one) { return one.name == name; });
@@ -85,16 +92,17 @@ Result<void> adapt(const std::string& name, CLI::App& app, cli::Context& context
     return Error{EPERM, fmt::format("`ctnbpf {0}` needs root: run `sudo ctnbpf {0} ...`, or, for "
                                     "containers of your own, have root run `ctnbpf mount DIR`",
                                     name)};
-  app.callback([&context, &app, command = *found, mounts = *mounts] {
-    auto ok = check_options(command, app);
-    int failed = command.name == "run" ? cli::kRunFailed : cli::kFailed;
-    if (ok) {
-      context.exit_code = command.act(context, mounts, Given(app));
-    } else {
-      cli::report(context, ok.error());
-      context.exit_code = failed;
-    }
-  });
+  app.callback(
+      [&context, &app, command = *found, mounts = *mounts, options = Opened::callback_of(app)] {
+        auto ok = check_options(command, app);
+        int failed = command.name == "run" ? cli::kRunFailed : cli::kFailed;
+        if (ok) {
+          context.exit_code = command.act(context, mounts, Given(app));
+        } else {
+          cli::report(context, ok.error());
+          context.exit_code = failed;
+        }
+      });
   return {};
 }
 
