@@ -55,7 +55,8 @@ bool may_look_into(const Ownership& dir, const Client& client) {
 }
 
 Result<void> may_attach(const State& state, Slot target, const Client& client,
-                        const std::vector<ctn_walk_task>& threads) {
+                        const std::vector<ctn_walk_task>& threads,
+                        const std::vector<ctn_walk_task>& process) {
   if (client.uid == 0) return {};
   std::string to = printable(tree::address_of(state, target));
   if (!may_write(tasks_ownership(state, target), client))
@@ -64,11 +65,12 @@ Result<void> may_attach(const State& state, Slot target, const Client& client,
                                      client.uid, to)};
   const std::uint32_t hierarchy = state.nodes()[target].hierarchy;
   const Slot top = top_of_own(state, target, client.uid);
-  for (const ctn_walk_task& thread : threads) {
+  for (const ctn_walk_task& thread : process)
     if (!all_uids_are(static_cast<pid_t>(thread.tid), client.uid))
       return Error{EPERM, fmt::format("thread {} does not run as user {} alone (real, effective "
-                                      "and saved): only root may move it",
+                                      "and saved): only root may move its process",
                                       thread.tid, client.uid)};
+  for (const ctn_walk_task& thread : threads) {
     Slot from = container_of(thread, hierarchy);
     if (from >= CTN_MAX_HIER && !tree::within(state, from, top))
       return Error{EPERM, fmt::format("thread {} is in {}, which is not in the tree of {}: user "
