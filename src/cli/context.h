@@ -40,7 +40,6 @@ struct Command {
   bool takes_command = false; /* its options end at the first word that is none, or at `--` */
   bool hidden = false;        /* for programs: help does not list it */
   bool after_dashes = false;  /* of those: only at `--` */
-  bool by_files = false; /* a user who is not root can do it through a mount: see src/user */
 };
 std::span<const Command> commands();
 

@@ -24,54 +24,24 @@ namespace ctnbpf::cli {
 
 std::span<const Command> commands() {
   static constexpr std::array kCommands = {
-      Command{.name = "run",
-              .help = "run a command in a container",
-              .setup = add_run,
-              .takes_command = true,
-              .by_files = true},
+      Command{"run", "run a command in a container", add_run, true, true},
       Command{"exec", "become a command in containers: attach, then execve", add_exec, true, true,
               false, true},
-      Command{.name = "tree",
-              .help = "show hierarchies and containers",
-              .setup = add_tree,
-              .by_files = true},
-      Command{.name = "stat",
-              .help = "show use, peaks, limits and refusals",
-              .setup = add_stat,
-              .by_files = true},
+      Command{"tree", "show hierarchies and containers", add_tree},
+      Command{"stat", "show use, peaks, limits and refusals", add_stat},
       Command{"top", "show use and refusals live", add_top},
-      Command{.name = "create", .help = "make containers", .setup = add_create, .by_files = true},
-      Command{.name = "rm", .help = "remove containers", .setup = add_rm, .by_files = true},
-      Command{.name = "rename",
-              .help = "give a container another name",
-              .setup = add_rename,
-              .by_files = true},
+      Command{"create", "make containers", add_create},
+      Command{"rm", "remove containers", add_rm},
+      Command{"rename", "give a container another name", add_rename},
       Command{"chown", "give containers to a user", add_chown},
-      Command{.name = "get",
-              .help = "read attributes of a container",
-              .setup = add_get,
-              .by_files = true},
-      Command{.name = "set",
-              .help = "change attributes of a container",
-              .setup = add_set,
-              .by_files = true},
-      Command{.name = "attach",
-              .help = "move processes into a container",
-              .setup = add_attach,
-              .by_files = true},
+      Command{"get", "read attributes of a container", add_get},
+      Command{"set", "change attributes of a container", add_set},
+      Command{"attach", "move processes into a container", add_attach},
       Command{"kill", "send a signal to every process of a container", add_kill},
-      Command{.name = "ps",
-              .help = "list the processes of a container",
-              .setup = add_ps,
-              .by_files = true},
-      Command{.name = "where",
-              .help = "show the containers of a process",
-              .setup = add_where,
-              .by_files = true},
-      Command{.name = "explain",
-              .help = "show every bound on a process's tasks, and which is nearest",
-              .setup = add_explain,
-              .by_files = true},
+      Command{"ps", "list the processes of a container", add_ps},
+      Command{"where", "show the containers of a process", add_where},
+      Command{"explain", "show every bound on a process's tasks, and which is nearest",
+              add_explain},
       Command{"files", "list who holds the open files charged to a container", add_files},
       Command{"apply", "make the machine as a file says", add_apply},
       Command{"save", "print what there is as such a file", add_save},
@@ -186,7 +156,8 @@ std::vector<std::string> shown_names() {
   return names;
 }
 
-/* Returns if that cannot be done. */
+/* The program that knows what users who are not root can do, and refuses the rest (src/user). Returns if it is not
+ * there. */
 void become_user(char** argv) { ::execv(find_program("ctnbpf-user").c_str(), argv); }
 
 int run(int argc, char** argv, Adapt adapt) {
@@ -232,7 +203,7 @@ int run(int argc, char** argv, Adapt adapt) {
       return refused();
     }
   } else if (chosen != nullptr && chosen->needs_root && ::geteuid() != 0 && !asks_help) {
-    if (chosen->by_files) become_user(argv);
+    become_user(argv);
     report(context, {EPERM, fmt::format("`ctnbpf {0}` needs root: run `sudo ctnbpf {0} ...`",
                                         chosen->name)});
     return refused();
