@@ -1,6 +1,6 @@
 /* Random requests through a mount, of an ordinary user: whatever they are, the server answers with an error that
- * is documented, or does what the user may do; and stays. tests/fuzz/containerfs.sh is the long form, with the server
- * under sanitizers. */
+ * is documented, or does what the user may do; and stays. CTNBPF_FUZZ_OPERATIONS and CTNBPF_FUZZ_SEED: how many, and
+ * which. */
 #include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
