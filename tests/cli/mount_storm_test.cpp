@@ -5,6 +5,7 @@
 #include <atomic>
 #include <deque>
 #include <filesystem>
+#include <optional>
 #include <random>
 #include <set>
 #include <thread>
@@ -78,7 +79,9 @@ TEST_F(MountStorm, WhileTheServerIsKilled) {
   create("default:/s");
   create("default:/bomb");
   Mounted fs({"default"});
-  Background bomb = fork_bomb();
+  std::optional<Background>
+      bomb; /* of the long form: on two emulated CPUs nobody else gets on beside it */
+  if (is_long()) bomb.emplace(fork_bomb());
   /* What there is no such thing for, what is in use, what was removed meanwhile; no server. */
   const std::set<int> documented = {0,      ENOENT,   EEXIST,       EBUSY,
                                     ENODEV, ENOTCONN, ECONNABORTED, EINVAL};
@@ -121,12 +124,14 @@ TEST_F(MountStorm, WhileTheServerIsKilled) {
   EXPECT_EQ(other, 0) << std::strerror(other);
   EXPECT_GT(done, answered);
   EXPECT_EQ(out({"ps", "-r", "default:/s", "--threads"}), "");
-  if (level() >= CTN_LEVEL_FALLBACK) {
+  if (bomb && level() >= CTN_LEVEL_FALLBACK) {
     EXPECT_LE(number("default:/bomb", "numtasks.peak"), kLimit);
     EXPECT_GT(number("default:/bomb", "numtasks.failcnt"), 0u);
   }
-  out({"kill", "default:/bomb"});
-  bomb.wait();
+  if (bomb) {
+    out({"kill", "default:/bomb"});
+    bomb->wait();
+  }
   out({"fsck"});
   out({"rm", "-r", "default:/s"});
 }
