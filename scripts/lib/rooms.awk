@@ -8,9 +8,9 @@ BEGIN {
   of("kernel", "levels pins program_stats")
   of("tree", "events membership meter namespaces state subsystem tree")
   of("containers", "attributes containers files ownership removed settings")
-  of("tasks", "attach kill owners")
+  of("tasks", "attach confirmed explain kill owners")
   of("service", "agentd fsck service")
-  split("metrics engines config cli layout exporter containerfs top", ends, " ")
+  split("metrics engines config cli layout exporter containerfs top user", ends, " ")
   for (i in ends) front_end[ends[i]] = 1
 }
 function of(room, headers,    each, i) {

@@ -4,15 +4,14 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
-#include <nlohmann/json.hpp>
 
+#include "attribute_print.h"
 #include "context.h"
 #include "ctnbpf/attributes.h"
 #include "ctnbpf/containers.h"
 #include "ctnbpf/ownership.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
-#include "value_json.h"
 
 namespace ctnbpf::cli {
 namespace {
@@ -66,7 +65,7 @@ Result<void> get(const Context& context, const std::string& address,
   CTN_ASSIGN(State state, State::open(context.pins()));
   CTN_ASSIGN(Slot top, tree::find(state, address));
   std::vector<Slot> slots = recursive ? tree::subtree(state, top) : std::vector<Slot>{top};
-  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+  AttributePrinter printer(context, bare, recursive);
   for (Slot slot : slots) {
     std::vector<AttributeRef> wanted;
     for (const std::string& name : names) {
@@ -74,21 +73,13 @@ Result<void> get(const Context& context, const std::string& address,
       wanted.push_back(found);
     }
     if (names.empty()) wanted = attributes_of(state, slot);
-    nlohmann::ordered_json one;
-    one["container"] = portable(tree::address_of(state, slot));
-    if (recursive && !context.json) fmt::print("{}\n", printable(tree::address_of(state, slot)));
+    printer.begin(tree::address_of(state, slot));
     for (const AttributeRef& ref : wanted) {
       CTN_ASSIGN(Value value, ref.attribute->read(state, slot));
-      if (context.json)
-        one[ref.full_name] = to_json(value);
-      else if (bare)
-        fmt::print("{}\n", printable(to_string(value)));
-      else
-        fmt::print("{}{}: {}\n", recursive ? "  " : "", ref.full_name, printable(to_string(value)));
+      printer.attribute(ref.full_name, value);
     }
-    json.push_back(one);
   }
-  if (context.json) print_json(recursive ? json : json[0]);
+  printer.end();
   return {};
 }
 

@@ -121,29 +121,23 @@ Result<std::vector<Place>> place(const Context& context, const Options& options,
   return places;
 }
 
-double seconds(const timeval& time) {
-  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
-}
-
 /* "cpu 21.90 s (user 19.2 sys 2.7)": what the container used during the run, where that is counted; else
  * what the command and the children it waited for did. */
 std::string cpu_time(const State& state, const Place& place, const Meters& meters,
-                     const rusage& usage) {
+                     const Ended& ended) {
   for (const Subsystem* subsystem : bound_subsystems(state, state.nodes()[place.slot].hierarchy))
     if (const Meter* meter = meters.of(*subsystem); meter != nullptr)
       return meter->summary(place.slot);
-  double user = seconds(usage.ru_utime);
-  double system = seconds(usage.ru_stime);
-  return fmt::format("cpu {:.2f} s (user {:.1f} sys {:.1f})", user + system, user, system);
+  return ended.cpu_time();
 }
 
 void print_stat(const State& state, const std::vector<Place>& places, double wall,
-                const rusage& usage, Meters& meters) {
+                const Ended& ended, Meters& meters) {
   if (auto read = meters.read(state); !read) note(read.error().what);
   for (const Place& place : places) {
     std::string line =
         fmt::format("{}  wall {:.2f} s  {}", printable(tree::path_of(state, place.slot)), wall,
-                    cpu_time(state, place, meters, usage));
+                    cpu_time(state, place, meters, ended));
     line += figures_text(state, place.slot);
     note(line);
   }
@@ -151,17 +145,17 @@ void print_stat(const State& state, const std::vector<Place>& places, double wal
 
 /* Removes what the run made; what tasks are left in stays, limits and all, until they are gone. */
 Result<void> clean_up(const Context& context, const Options& options,
-                      const std::vector<Place>& places, double wall, const rusage& usage,
+                      const std::vector<Place>& places, double wall, const Ended& ended,
                       Meters& meters) {
   bool transient =
       std::any_of(places.begin(), places.end(), [](const Place& one) { return one.transient; });
   if (!transient || options.keep) {
     CTN_ASSIGN(State state, State::open(context.pins()));
-    if (options.stat) print_stat(state, places, wall, usage, meters);
+    if (options.stat) print_stat(state, places, wall, ended, meters);
     return {};
   }
   CTN_ASSIGN(Writer writer, open_writer(context));
-  if (options.stat) print_stat(writer, places, wall, usage, meters);
+  if (options.stat) print_stat(writer, places, wall, ended, meters);
   for (const Place& one : places) {
     /* Another command may have removed it; the slot's name tells. */
     auto slot = tree::find(writer, printable(one.address));
@@ -213,8 +207,7 @@ int run(const Context& context, const Options& options) {
     code = ended.exit_code();
   }
   std::chrono::duration<double> wall = std::chrono::steady_clock::now() - started;
-  if (auto cleaned = clean_up(context, options, *places, wall.count(), ended.usage, meters);
-      !cleaned)
+  if (auto cleaned = clean_up(context, options, *places, wall.count(), ended, meters); !cleaned)
     report(context, cleaned.error());
   return code;
 }

@@ -14,6 +14,7 @@
 #include "meters.h"
 #include "ctnbpf/namespaces.h"
 #include "table.h"
+#include "tree_print.h"
 #include "value_json.h"
 
 namespace ctnbpf::cli {
@@ -28,13 +29,6 @@ struct TreeOptions {
   bool lingering = false;
   int depth = CTN_MAX_DEPTH;
 };
-
-std::string cell(const Figures& figures, bool all) {
-  std::string text = fmt::format("{} {}", figures.noun, figures.current);
-  if (figures.limit != CTN_UNLIMITED) text += fmt::format("/{}", figures.limit);
-  if (all) text += fmt::format(" (peak {}, {} refused)", figures.peak, figures.refused);
-  return text;
-}
 
 class TreePrinter {
  public:
@@ -53,7 +47,7 @@ class TreePrinter {
                                            : printable(tree::address_of(state_, top));
     if (std::string list = subsystem_list(state_, hierarchy); !list.empty())
       title += " (" + list + ")";
-    Line first{title, {}};
+    TreeLine first{title, {}};
     if (top >= CTN_MAX_HIER) {
       CTN_ASSIGN(first.figures, cells(top));
     } else {
@@ -64,55 +58,17 @@ class TreePrinter {
     }
     lines_.push_back(std::move(first));
     CTN_TRY(below(top, "", 0));
-    print_lines();
+    print_tree(lines_);
     lines_.clear();
     return {};
   }
 
  private:
-  struct Line {
-    std::string name;
-    std::vector<std::string> figures; /* one column each */
-  };
-
-  void print_lines() const {
-    constexpr std::size_t kNameColumns = 17; /* at least, so that small trees line up */
-    std::vector<std::size_t> columns{kNameColumns};
-    for (const Line& line : lines_) {
-      if (line.figures.empty()) continue;
-      columns.resize(std::max(columns.size(), line.figures.size() + 1));
-      auto widen = [](std::size_t& column, const std::string& text) {
-        if (std::size_t wide = width(text); wide <= kWidest) column = std::max(column, wide);
-      };
-      widen(columns[0], line.name);
-      for (std::size_t i = 0; i < line.figures.size(); i++) widen(columns[i + 1], line.figures[i]);
-    }
-    for (const Line& line : lines_) {
-      std::string text = line.name;
-      std::size_t end = columns[0];
-      for (std::size_t i = 0; i < line.figures.size(); i++) {
-        if (!line.figures[i].empty()) text = padded(text, end) + "   " + line.figures[i];
-        end +=
-            columns[i + 1] == 0 ? 0 : 3 + columns[i + 1]; /* of nobody: as if it were not there */
-      }
-      fmt::print("{}\n", text);
-    }
-  }
-
-  /* ", at level fallback", or ", numfiles at level fallback" where it is not that of all; nothing at strict. */
   std::string levels(std::uint32_t hierarchy) const {
-    std::map<std::uint32_t, std::string> names;
-    auto bound = bound_subsystems(state_, hierarchy);
-    for (const Subsystem* subsystem : bound) {
-      std::string& list = names[level_of(*subsystem, state_.core().level)];
-      list += (list.empty() ? "" : ",") + std::string(subsystem->name);
-    }
-    std::string text;
-    for (const auto& [level, list] : names)
-      if (level != CTN_LEVEL_STRICT)
-        text +=
-            fmt::format(", {}at level {}", names.size() == 1 ? "" : list + " ", level_name(level));
-    return text;
+    std::vector<std::pair<std::string, std::uint32_t>> found;
+    for (const Subsystem* subsystem : bound_subsystems(state_, hierarchy))
+      found.emplace_back(subsystem->name, level_of(*subsystem, state_.core().level));
+    return levels_text(found);
   }
 
   /* What is limited, then what moves with time, then the rest. */
@@ -122,7 +78,7 @@ class TreePrinter {
     for (const Subsystem* subsystem : bound) {
       if (subsystem->figures == nullptr) continue;
       CTN_ASSIGN(Figures figures, subsystem->figures(state_, slot));
-      out.push_back(cell(figures, options_.all));
+      out.push_back(figures_cell(figures, options_.all));
     }
     if (out.empty()) out.push_back(fmt::format("tasks {}", live_tasks(state_.nodes()[slot])));
     for (const Subsystem* subsystem : bound)
@@ -180,7 +136,7 @@ class TreePrinter {
   std::vector<ctn_walk_task> tasks_;
   std::map<std::uint32_t, const ctn_walk_task*> processes_; /* of them, by pid */
   std::map<Slot, std::uint64_t> unseen_;
-  std::vector<Line> lines_;
+  std::vector<TreeLine> lines_;
 };
 
 Result<nlohmann::ordered_json> subsystem_json(const State& state, const Meters& meters,

@@ -77,6 +77,15 @@ int Ended::exit_code() const {
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+std::string Ended::cpu_time() const {
+  auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+  };
+  double user = seconds(usage.ru_utime);
+  double system = seconds(usage.ru_stime);
+  return fmt::format("cpu {:.2f} s (user {:.1f} sys {:.1f})", user + system, user, system);
+}
+
 Result<Launch> Launch::start(const std::vector<std::string>& argv,
                              void (*prepare)(const std::string& told)) {
   Launch launch;

@@ -11,6 +11,7 @@
 #include <system_error>
 
 #include "command_line.h"
+#include "companion.h"
 #include "ctnbpf/address.h"
 #include "ctnbpf/nearest.h"
 #include "program.h"
@@ -156,7 +157,11 @@ std::vector<std::string> shown_names() {
   return names;
 }
 
-int run(int argc, char** argv) {
+/* The program that knows what users who are not root can do, and refuses the rest (src/user). Returns if it is not
+ * there. */
+void become_user(char** argv) { ::execv(find_program("ctnbpf-user").c_str(), argv); }
+
+int run(int argc, char** argv, Adapt adapt) {
   Context context;
   CLI::App app(
       "Generic process containers on today's kernels: independent hierarchies, limits on\n"
@@ -191,11 +196,18 @@ int run(int argc, char** argv) {
     words.resize(end);
   }
   context.json = has_word(words, {"--json"}); /* those of COMMAND are its own */
-  if (chosen != nullptr && chosen->needs_root && ::geteuid() != 0 &&
-      !has_word(words, {"-h", "--help"})) {
+  bool asks_help = has_word(words, {"-h", "--help"});
+  auto refused = [&] { return chosen->takes_command ? kRunFailed : kFailed; };
+  if (adapt != nullptr && chosen != nullptr && !asks_help) {
+    if (auto ok = adapt(chosen->name, *app.get_subcommand(chosen->name), context); !ok) {
+      report(context, ok.error());
+      return refused();
+    }
+  } else if (chosen != nullptr && chosen->needs_root && ::geteuid() != 0 && !asks_help) {
+    become_user(argv);
     report(context, {EPERM, fmt::format("`ctnbpf {0}` needs root: run `sudo ctnbpf {0} ...`",
                                         chosen->name)});
-    return chosen->takes_command ? kRunFailed : kFailed;
+    return refused();
   }
   std::vector<std::string> reversed(words.rbegin(), words.rend()); /* as CLI11 wants them */
   try {
@@ -224,10 +236,10 @@ std::vector<std::string> command_names() {
   return names;
 }
 
-int run_program(int argc, char** argv) {
+int run_program(int argc, char** argv, Adapt adapt) {
   try {
     occupy_standard_descriptors();
-    return flushed(run(argc, argv));
+    return flushed(run(argc, argv, adapt));
   } catch (const std::system_error& error) { /* output that cannot be written */
     if (error.code().value() != EPIPE) note(error.what());
     return kFailed;

@@ -4,10 +4,15 @@
 #include <string>
 #include <vector>
 
+#include "context.h"
+
 namespace ctnbpf::cli {
 
-/* Does what `argv` says; the exit code. Nothing throws. */
-int run_program(int argc, char** argv);
+/* Changes what the command `name`, whose options are in `app`, does; or says why it cannot be done. */
+using Adapt = Result<void> (*)(const std::string& name, CLI::App& app, Context& context);
+
+/* Does what `argv` says; the exit code. Nothing throws. With `adapt` nobody has to be root: it says who has. */
+int run_program(int argc, char** argv, Adapt adapt = nullptr);
 
 std::vector<std::string> command_names();
 

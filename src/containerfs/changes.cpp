@@ -4,13 +4,16 @@
 #include <unistd.h>
 
 #include <charconv>
+#include <sstream>
 
+#include "ctnbpf/membership.h"
 #include "ctnbpf/attach.h"
 #include "ctnbpf/attributes.h"
 #include "ctnbpf/containers.h"
 #include "ctnbpf/address.h"
-#include "ctnbpf/membership.h"
+#include "ctnbpf/confirmed.h"
 #include "ctnbpf/tree.h"
+#include "held.h"
 #include "numbers.h"
 
 namespace ctnbpf::containerfs {
@@ -44,44 +47,80 @@ Error not_seen(pid_t number, bool thread) {
 }
 
 /* In our numbers, of what the client wrote to `tasks` (`thread`) or `procs`. */
-Result<pid_t> task_meant(const std::vector<ctn_walk_task>& all, pid_t number, bool thread,
-                         const Client& client) {
-  if (number == 0) {
-    for (const ctn_walk_task& task : all)
-      if (static_cast<pid_t>(task.tid) == client.thread)
-        return static_cast<pid_t>(thread ? task.tid : task.tgid);
+Result<pid_t> task_meant(const Pins& pins, pid_t number, bool thread, const Client& client) {
+  if (number == 0 && client.thread == 0)
     return Error{ESRCH,
                  "the writer cannot be seen from the server's pid namespace: write its "
                  "number from there"};
+  if (number == 0) {
+    CTN_ASSIGN(auto writer, walk_tasks(pins, client.thread));
+    if (writer.empty()) return Error{ESRCH, "the writer is gone"};
+    return static_cast<pid_t>(thread ? writer[0].tid : writer[0].tgid);
   }
-  auto ours = Numbers::of(client.thread).ours(number, all);
+  Numbers numbers = Numbers::of(client.thread);
+  if (numbers.same()) return number;
+  CTN_ASSIGN(auto all, walk_tasks(pins));
+  auto ours = numbers.ours(number, all);
   return ours ? Result<pid_t>(*ours) : not_seen(number, thread);
 }
 
 Result<void> move(Writer& writer, Slot slot, bool thread, const std::string& text,
                   const Client& opener, const Client& client) {
   CTN_ASSIGN(pid_t number, parse_number(text));
+  CTN_ASSIGN(pid_t meant, task_meant(writer.pins(), number, thread, client));
+  /* What is allowed is for the task that is looked at. That it ends, and another of somebody else's gets its
+   * number, can happen up to the move itself: then what was moved goes back. */
+  HeldTask held(meant);
   CTN_ASSIGN(auto all, walk_tasks(writer.pins()));
-  CTN_ASSIGN(pid_t meant, task_meant(all, number, thread, client));
   std::vector<ctn_walk_task> threads;
   for (const ctn_walk_task& task : all)
     if (!has_exited(task) && static_cast<pid_t>(thread ? task.tid : task.tgid) == meant)
       threads.push_back(task);
-  CTN_TRY(may_attach(writer, slot, opener, threads));
-  CTN_TRY(may_attach(writer, slot, client, threads));
+  std::vector<ctn_walk_task> process;
+  for (const ctn_walk_task& task : all)
+    if (!has_exited(task) && !threads.empty() && task.tgid == threads[0].tgid)
+      process.push_back(task);
+  for (const Client* one : {&opener, &client})
+    CTN_TRY(may_attach(writer, slot, *one, threads, process));
   for (const ctn_walk_task& task : threads)
     if (slot >= CTN_MAX_HIER && static_cast<pid_t>(task.tgid) == ::getpid())
       return Error{EINVAL, fmt::format("process {} serves this file system: it stays in the root, "
                                        "where nothing limits it",
                                        number)};
-  CTN_TRY(attach(writer, slot, meant, thread));
+  CTN_TRY(attach_confirmed(writer, slot, meant, thread, [&]() -> Result<void> {
+    if (held.there()) return {};
+    return Error{ESRCH, fmt::format("{} {} ended while it was moved", thread ? "thread" : "process",
+                                    number)};
+  }));
   return {};
+}
+
+/* Of `.set`: a setting a line. */
+Result<std::vector<std::string>> settings_in(const std::string& text, bool& best_effort) {
+  std::vector<std::string> settings;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    if (line == "--best-effort")
+      best_effort = true;
+    else
+      settings.push_back(line);
+  }
+  if (settings.empty())
+    return Error{EINVAL, "no setting: write ATTRIBUTE=VALUE, one a line; all are made, or none"};
+  return settings;
 }
 
 Result<void> set(Writer& writer, const Inode& inode, const std::string& text, const Client& opener,
                  const Client& client) {
-  auto ref = Layout::attribute(inode);
-  if (!ref) return Error{EACCES, "this file is only read"};
+  std::vector<std::string> settings;
+  bool best_effort = false;
+  if (inode.file == kSet) {
+    CTN_ASSIGN(settings, settings_in(text, best_effort));
+  } else {
+    auto ref = Layout::attribute(inode);
+    if (!ref) return Error{EACCES, "this file is only read"};
+    settings.push_back(ref->full_name + "=" + text);
+  }
   Ownership owner = attributes_ownership(writer, inode.slot);
   for (const Client* one : {&opener, &client})
     if (!may_write(owner, *one))
@@ -89,7 +128,7 @@ Result<void> set(Writer& writer, const Inode& inode, const std::string& text, co
                    fmt::format("user {} may not set attributes of {}: that is for the owner of the "
                                "container above",
                                one->uid, printable(tree::address_of(writer, inode.slot)))};
-  auto done = set_attributes(writer, inode.slot, {ref->full_name + "=" + text}, false);
+  auto done = set_attributes(writer, inode.slot, settings, best_effort);
   if (done || done.error().code != ENOTSUP) return done;
   return Error{ENOTSUP, done.error().what + "; `ctnbpf doctor` says why, and the cure"};
 }

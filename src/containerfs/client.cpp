@@ -35,18 +35,28 @@ Slot top_of_own(const State& state, Slot slot, uid_t uid) {
   return slot;
 }
 
+/* Those of the owner, the group or others that count for this client, as of others. */
+mode_t bits_for(const Ownership& file, const Client& client) {
+  if (client.uid == file.uid) return file.mode >> 6 & 7U;
+  bool member = client.gid == file.gid || std::find(client.groups.begin(), client.groups.end(),
+                                                    file.gid) != client.groups.end();
+  return (member ? file.mode >> 3 : file.mode) & 7U;
+}
+
 }  // namespace
 
 bool may_write(const Ownership& file, const Client& client) {
-  if (client.uid == 0) return true;
-  if (client.uid == file.uid) return (file.mode & S_IWUSR) != 0;
-  bool member = client.gid == file.gid || std::find(client.groups.begin(), client.groups.end(),
-                                                    file.gid) != client.groups.end();
-  return (file.mode & (member ? S_IWGRP : S_IWOTH)) != 0;
+  return client.uid == 0 || (bits_for(file, client) & S_IWOTH) != 0;
+}
+
+bool may_look_into(const Ownership& dir, const Client& client) {
+  constexpr mode_t kBoth = S_IROTH | S_IXOTH;
+  return client.uid == 0 || (bits_for(dir, client) & kBoth) == kBoth;
 }
 
 Result<void> may_attach(const State& state, Slot target, const Client& client,
-                        const std::vector<ctn_walk_task>& threads) {
+                        const std::vector<ctn_walk_task>& threads,
+                        const std::vector<ctn_walk_task>& process) {
   if (client.uid == 0) return {};
   std::string to = printable(tree::address_of(state, target));
   if (!may_write(tasks_ownership(state, target), client))
@@ -55,11 +65,12 @@ Result<void> may_attach(const State& state, Slot target, const Client& client,
                                      client.uid, to)};
   const std::uint32_t hierarchy = state.nodes()[target].hierarchy;
   const Slot top = top_of_own(state, target, client.uid);
-  for (const ctn_walk_task& thread : threads) {
+  for (const ctn_walk_task& thread : process)
     if (!all_uids_are(static_cast<pid_t>(thread.tid), client.uid))
       return Error{EPERM, fmt::format("thread {} does not run as user {} alone (real, effective "
-                                      "and saved): only root may move it",
+                                      "and saved): only root may move its process",
                                       thread.tid, client.uid)};
+  for (const ctn_walk_task& thread : threads) {
     Slot from = container_of(thread, hierarchy);
     if (from >= CTN_MAX_HIER && !tree::within(state, from, top))
       return Error{EPERM, fmt::format("thread {} is in {}, which is not in the tree of {}: user "

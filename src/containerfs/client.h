@@ -22,11 +22,15 @@ struct Client {
 };
 
 bool may_write(const Ownership& file, const Client& client);
+/* Read and search a directory. */
+bool may_look_into(const Ownership& dir, const Client& client);
 
-/* May this client move these threads to `target`? EACCES: the list of tasks is not theirs. EPERM: a thread is
- * somebody else's in part, or is in a container that is not of the tree that was given to them: it would
- * escape what binds it there. */
+/* May this client move these threads of one process to `target`? EACCES: the list of tasks is not theirs. EPERM:
+ * one of `process`, all its threads, is somebody else's in part, so that it is not theirs as a whole; or one that is
+ * to be moved is in a container that is not of the tree that was given to them: it would escape what binds it
+ * there. */
 Result<void> may_attach(const State& state, Slot target, const Client& client,
-                        const std::vector<ctn_walk_task>& threads);
+                        const std::vector<ctn_walk_task>& threads,
+                        const std::vector<ctn_walk_task>& process);
 
 }  // namespace ctnbpf::containerfs

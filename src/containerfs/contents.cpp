@@ -7,6 +7,7 @@
 #include <set>
 
 #include "ctnbpf/attributes.h"
+#include "answers.h"
 #include "ctnbpf/address.h"
 #include "ctnbpf/membership.h"
 #include "ctnbpf/tree.h"
@@ -93,6 +94,10 @@ Result<std::string> contents(const Layout& layout, const Style& style, const Ino
     case kProcs: return members(state, inode.slot, false, client);
     case kEvents: return events_of(state, inode.slot);
     case kUserBeancounters: return user_beancounters(state, style);
+    case kStat: return stat_text(state, inode.slot, client);
+    case kAttributes: return attributes_text(state, inode.slot);
+    case kExec: return exec_text(state, inode.slot);
+    case kHierarchies: return hierarchies_text(state, style);
     default: break;
   }
   auto ref = Layout::attribute(inode);

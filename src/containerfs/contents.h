@@ -8,7 +8,7 @@
 
 namespace ctnbpf::containerfs {
 
-/* Of every kind of file but .errors, whose text is the server's own. */
+/* Of every kind of file but .errors, whose text is the server's own, and those that answer questions. */
 Result<std::string> contents(const Layout& layout, const Style& style, const Inode& inode,
                              const Client& client);
 

@@ -18,6 +18,13 @@ enum FileNumber : std::uint32_t {
   kEvents,
   kErrors,
   kUserBeancounters,
+  kStat,
+  kAttributes,
+  kSet,
+  kExec,
+  kHierarchies,
+  kWhere,
+  kExplain,
   kCore = 16,
   kSubsystems = 512,
 };

@@ -4,48 +4,37 @@
 
 #include <algorithm>
 #include <array>
-#include <set>
 
 #include "ctnbpf/attributes.h"
 #include "ctnbpf/address.h"
 #include "ctnbpf/tree.h"
+#include "names.h"
 
 namespace ctnbpf::containerfs {
 namespace {
 
 constexpr mode_t kReadOnly = 0444;
-constexpr const char* kCount = "tasks"; /* the core's attribute, a number; here that is a list */
 
-struct CpusetName {
-  const char* name;
-  const char* attribute;
+/* Of the root of a mount. */
+struct TopFile {
+  std::string_view name;
+  std::uint32_t file;
+  bool always; /* else where it is not the cpuset file system */
 };
-constexpr std::array kCpusetNames = {
-    CpusetName{"cpus", "cpuset.cpus"},
-    CpusetName{"mems", "memset.mems"},
-    CpusetName{"cpu_exclusive", "cpuset.cpu_exclusive"},
-    CpusetName{"mem_exclusive", "memset.mem_exclusive"},
-    CpusetName{"memory_migrate", "memset.memory_migrate"},
-    CpusetName{"notify_on_release", "notify_on_release"},
+constexpr std::array kTopFiles = {
+    TopFile{".errors", kErrors, true},
+    TopFile{"user_beancounters", kUserBeancounters, false},
+    TopFile{".hierarchies", kHierarchies, false},
+    TopFile{".where", kWhere, false},
+    TopFile{".explain", kExplain, false},
 };
 
-/* The number of an attribute's file, on any container. */
-std::uint32_t file_of(const AttributeRef& ref) {
-  if (ref.subsystem != nullptr) {
-    auto index = static_cast<std::uint32_t>(ref.attribute - ref.subsystem->attributes.data());
-    return kSubsystems + ref.subsystem->id * kAttributesEach + index;
-  }
-  std::vector<AttributeRef> core = core_attributes();
-  auto found = std::find_if(core.begin(), core.end(), [&](const AttributeRef& one) {
-    return one.attribute == ref.attribute;
-  });
-  return kCore + static_cast<std::uint32_t>(found - core.begin());
+bool is_top_file(const Inode& inode) {
+  return std::any_of(kTopFiles.begin(), kTopFiles.end(),
+                     [&](const TopFile& one) { return one.file == inode.file; });
 }
 
-/* The core's: those of subsystems can be read everywhere. */
-bool belongs_to_roots(const AttributeRef& ref) {
-  return ref.subsystem == nullptr && ref.attribute->on == On::kRoot;
-}
+bool is_shown(const TopFile& file, const Style& style) { return file.always || !style.cpuset; }
 
 /* Times of creation are far apart in their low bits too. */
 std::uint32_t folded(std::uint64_t time) { return static_cast<std::uint32_t>(time ^ time >> 32); }
@@ -69,7 +58,7 @@ Result<Inode> Layout::resolve(Inode inode) const {
 }
 
 bool Layout::alive(const Inode& inode) const {
-  if (inode.file == kTop || inode.file == kErrors || inode.file == kUserBeancounters) return true;
+  if (inode.file == kTop || is_top_file(inode)) return true;
   if (inode.slot >= state_.nodes().size()) return false;
   bool there = inode.slot < CTN_MAX_HIER ? tree::hierarchy_active(state_, inode.slot)
                                          : load(state_.nodes()[inode.slot].state) == CTN_ACTIVE;
@@ -90,64 +79,43 @@ std::vector<Slot> Layout::children(Slot slot) const {
   return found;
 }
 
-void Layout::add_cpuset_attributes(Slot slot, std::vector<Entry>& to) const {
-  std::vector<AttributeRef> all = attributes_of(state_, slot);
-  for (const CpusetName& one : kCpusetNames)
-    for (const AttributeRef& ref : all)
-      if (ref.full_name == one.attribute) to.push_back({one.name, of(file_of(ref), slot)});
-}
-
-/* Without prefixes, a name that two would have keeps its own. */
-void Layout::add_attributes(Slot slot, std::vector<Entry>& to) const {
-  std::set<std::string> taken;
-  for (const Entry& one : to) taken.insert(one.name);
-  for (const AttributeRef& ref : attributes_of(state_, slot)) {
-    if (ref.subsystem == nullptr && ref.full_name == kCount) continue;
-    if (belongs_to_roots(ref) && slot >= CTN_MAX_HIER) continue;
-    std::string name = style_.prefix ? ref.full_name : ref.attribute->name;
-    if (!taken.insert(name).second) name = ref.full_name;
-    to.push_back({name, of(file_of(ref), slot)});
-  }
-}
-
 std::vector<Entry> Layout::files(const Inode& dir, bool top) const {
   std::vector<Entry> found;
-  if (dir.file == kDirectory) {
-    found.push_back({"tasks", of(kTasks, dir.slot)});
-    if (!style_.cpuset) {
-      found.push_back({"procs", of(kProcs, dir.slot)});
-      found.push_back({"events", of(kEvents, dir.slot)});
-      add_attributes(dir.slot, found);
-    } else {
-      add_cpuset_attributes(dir.slot, found);
-    }
-  }
-  if (top) {
-    found.push_back({".errors", {kErrors, 0, 0}});
-    if (!style_.cpuset) found.push_back({"user_beancounters", {kUserBeancounters, 0, 0}});
-  }
+  if (dir.file == kDirectory)
+    for (const FileName& one : FileNames::of(style_, state_, dir.slot).all())
+      found.push_back({one.name, of(one.file, dir.slot)});
+  if (top)
+    for (const TopFile& one : kTopFiles)
+      if (is_shown(one, style_)) found.push_back({std::string(one.name), {one.file, 0, 0}});
   return found;
+}
+
+std::optional<Inode> Layout::find_file(const Inode& dir, bool top, std::string_view name) const {
+  if (dir.file == kDirectory)
+    if (std::uint32_t file = FileNames::of(style_, state_, dir.slot).find(name); file != 0)
+      return of(file, dir.slot);
+  if (top)
+    for (const TopFile& one : kTopFiles)
+      if (is_shown(one, style_) && one.name == name) return Inode{one.file, 0, 0};
+  return std::nullopt;
 }
 
 std::vector<Entry> Layout::list(const Inode& dir, bool top) const {
   std::vector<Entry> found = files(dir, top);
-  std::set<std::string> taken; /* a container may have been given the name of a file elsewhere */
-  for (const Entry& one : found) taken.insert(one.name);
   if (dir.file == kTop) {
     for (std::uint32_t h = 0; h < CTN_MAX_HIER; h++)
       if (tree::hierarchy_active(state_, h))
         found.push_back({tree::hierarchy_name(state_, h), directory(h)});
     return found;
   }
-  for (Slot child : children(dir.slot))
-    if (std::string name = tree::name_of(state_, child); !taken.contains(name))
+  for (Slot child : children(dir.slot)) /* One may have been given the name of a file elsewhere. */
+    if (std::string name = tree::name_of(state_, child); !find_file(dir, top, name))
       found.push_back({name, directory(child)});
   return found;
 }
 
 std::optional<Inode> Layout::find(const Inode& dir, bool top, std::string_view name) const {
-  for (const Entry& one : files(dir, top))
-    if (one.name == name) return one.inode;
+  if (auto file = find_file(dir, top, name)) return file;
   if (dir.file == kTop) {
     std::uint32_t h = tree::hierarchy_named(state_, name);
     return h < CTN_MAX_HIER ? std::optional(directory(h)) : std::nullopt;
@@ -157,6 +125,7 @@ std::optional<Inode> Layout::find(const Inode& dir, bool top, std::string_view n
 }
 
 std::optional<AttributeRef> Layout::attribute(const Inode& inode) {
+  static const std::vector<AttributeRef> kOfCore = core_attributes();
   if (inode.file >= kSubsystems) {
     std::uint32_t id = (inode.file - kSubsystems) / kAttributesEach;
     std::uint32_t index = (inode.file - kSubsystems) % kAttributesEach;
@@ -166,8 +135,7 @@ std::optional<AttributeRef> Layout::attribute(const Inode& inode) {
         return AttributeRef{one, &found, fmt::format("{}.{}", one->name, found.name)};
       }
   } else if (inode.file >= kCore) {
-    std::vector<AttributeRef> core = core_attributes();
-    if (inode.file - kCore < core.size()) return core[inode.file - kCore];
+    if (inode.file - kCore < kOfCore.size()) return kOfCore[inode.file - kCore];
   }
   return std::nullopt;
 }
@@ -180,7 +148,18 @@ Ownership Layout::ownership(const Inode& inode) const {
     case kProcs: return tasks_ownership(state_, inode.slot);
     case kEvents:
     case kErrors:
-    case kUserBeancounters: return {0, 0, kReadOnly};
+    case kUserBeancounters:
+    case kStat:
+    case kAttributes:
+    case kExec:
+    case kHierarchies: return {0, 0, kReadOnly};
+    case kWhere:
+    case kExplain: return {0, 0, 0666};
+    case kSet: {
+      Ownership owner = attributes_ownership(state_, inode.slot);
+      owner.mode = S_IWUSR;
+      return owner;
+    }
     default: break;
   }
   Ownership owner = attributes_ownership(state_, inode.slot);
@@ -216,8 +195,8 @@ struct stat Layout::status(const Inode& inode, std::uint64_t number) const {
 
 std::string Layout::path(const Inode& inode) const {
   if (inode.file == kTop) return "/";
-  if (inode.file == kErrors) return ".errors";
-  if (inode.file == kUserBeancounters) return "user_beancounters";
+  for (const TopFile& one : kTopFiles)
+    if (one.file == inode.file) return std::string(one.name);
   std::string path = inode.slot < state_.nodes().size() ? tree::address_of(state_, inode.slot) : "";
   if (inode.file == kDirectory) return printable(path);
   std::string name;

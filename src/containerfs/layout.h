@@ -54,8 +54,7 @@ class Layout {
  private:
   std::uint32_t generation(Slot slot) const;
   std::vector<Entry> files(const Inode& dir, bool top) const;
-  void add_attributes(Slot slot, std::vector<Entry>& to) const;
-  void add_cpuset_attributes(Slot slot, std::vector<Entry>& to) const;
+  std::optional<Inode> find_file(const Inode& dir, bool top, std::string_view name) const;
   std::vector<Slot> children(Slot slot) const;
 
   const Style& style_;

@@ -8,6 +8,7 @@
 #include <new>
 #include <vector>
 
+#include "answers.h"
 #include "contents.h"
 #include "ctnbpf/tree.h"
 #include "server.h"
@@ -23,6 +24,7 @@ struct OpenFile {
   std::string text;
   std::optional<Error> failed;
   bool was_read = false;
+  std::optional<Question> question; /* of .where and .explain */
 };
 
 struct OpenDirectory {
@@ -199,6 +201,9 @@ void take_text(Server& server, OpenFile& file) {
     CTN_ASSIGN(States::Lease state, server.states().look());
     Layout layout(server.style(), *state);
     if (!layout.alive(file.inode)) return Error{ENODEV, "the container is gone"};
+    Question question = file.question.value_or(Question{0, file.opener});
+    if (file.inode.file == kWhere) return where_text(*state, question, file.opener);
+    if (file.inode.file == kExplain) return explain_text(*state, question, file.opener);
     return contents(layout, server.style(), file.inode, file.opener);
   }();
   file.failed.reset();
@@ -208,12 +213,16 @@ void take_text(Server& server, OpenFile& file) {
     file.failed = text.error();
 }
 
+bool is_question(const Inode& inode) { return inode.file == kWhere || inode.file == kExplain; }
+
 void on_open(fuse_req_t req, fuse_ino_t number, fuse_file_info* fi) {
   answer(req, [&]() -> Result<void> {
     auto file = std::make_unique<OpenFile>();
     file->inode = Inode::of(number);
     file->opener = client_of(req);
-    if ((fi->flags & O_ACCMODE) != O_WRONLY) take_text(server_of(req), *file);
+    bool asks = is_question(file->inode) && (fi->flags & O_ACCMODE) != O_RDONLY;
+    if (asks) file->was_read = true; /* what is to be read is not known yet */
+    if (!asks && (fi->flags & O_ACCMODE) != O_WRONLY) take_text(server_of(req), *file);
     if (file->failed && file->failed->code == ENODEV) return *file->failed;
     fi->fh = reinterpret_cast<std::uint64_t>(file.get());
     fi->direct_io = 1;
@@ -251,8 +260,25 @@ void on_read(fuse_req_t req, fuse_ino_t, std::size_t size, off_t offset, fuse_fi
   });
 }
 
+/* What is read next is the answer. */
+void ask(fuse_req_t req, OpenFile& file, const std::string& text) {
+  answer(req, [&]() -> Result<void> {
+    auto question = parse_question(text, client_of(req));
+    if (!question) {
+      server_of(req).journal().add(client_of(req), "", question.error().what);
+      return question.error();
+    }
+    std::lock_guard lock(file.mutex);
+    file.question = *question;
+    file.was_read = true;
+    (void)fuse_reply_write(req, text.size());
+    return {};
+  });
+}
+
 void on_write(fuse_req_t req, fuse_ino_t number, const char* data, std::size_t size, off_t,
               fuse_file_info* fi) {
+  if (is_question(file_of(fi).inode)) return ask(req, file_of(fi), std::string(data, size));
   change(req, Inode::of(number),
          [=, text = std::string(data, size), opener = file_of(fi).opener](
              Writer& writer, const Layout& layout, const Client& client) -> Result<void> {

@@ -6,6 +6,7 @@
 
 #include "kernel/iterators.h"
 #include "ctnbpf/attach.h"
+#include "ctnbpf/confirmed.h"
 #include "ctnbpf/subsystem.h"
 #include "ctnbpf/tree.h"
 #include "kernel/mapping.h"
@@ -160,7 +161,10 @@ Result<void> refuse_kthreadd(const Writer& writer, Slot slot, pid_t pid) {
                   pid, printable(tree::address_of(writer, slot)))};
 }
 
-Result<AttachResult> attach(Writer& writer, Slot slot, pid_t pid, bool one_thread, Limits limits) {
+namespace {
+
+Result<AttachResult> attach_all(Writer& writer, Slot slot, pid_t pid, bool one_thread,
+                                Limits limits, const std::function<Result<void>()>& confirm) {
   auto number = static_cast<std::uint32_t>(pid);
   CTN_TRY(refuse_kthreadd(writer, slot, pid));
   CTN_TRY(ask_subsystems(writer, slot, limits, [&](const ctn_walk_task& task) {
@@ -184,9 +188,25 @@ Result<AttachResult> attach(Writer& writer, Slot slot, pid_t pid, bool one_threa
     }
     if (pass->there == 0 && pass->newborn == 0) return no_such_task(writer.pins(), pid, one_thread);
     if (pass->moved != 0 || pass->newborn != 0) continue;
+    if (confirm)
+      if (auto ok = confirm(); !ok) {
+        CTN_TRY(take_back(writer, slot, {}, origins));
+        return ok.error();
+      }
     CTN_TRY(tell_subsystems(writer, slot, origins));
     return AttachResult{pass->there, passes};
   }
+}
+
+}  // namespace
+
+Result<AttachResult> attach(Writer& writer, Slot slot, pid_t pid, bool one_thread, Limits limits) {
+  return attach_all(writer, slot, pid, one_thread, limits, {});
+}
+
+Result<AttachResult> attach_confirmed(Writer& writer, Slot slot, pid_t pid, bool one_thread,
+                                      const std::function<Result<void>()>& confirm) {
+  return attach_all(writer, slot, pid, one_thread, Limits::kIgnore, confirm);
 }
 
 }  // namespace ctnbpf

@@ -35,6 +35,12 @@ GOALS = [
     Goal("attach a process of 2,000 threads, to cgroup.procs", "attach", "ctnbpf", "cgroup", 1.0),
     Goal("one attribute by one process: get, to cat of pids.current", "get", "ctnbpf", "cgroup", 4.0),
     Goal("kill a container of 1,000 tasks, to cgroup.kill", "kill", "ctnbpf", "cgroup", 2.0),
+    Goal("one attribute by one process: a file of a mount, to a cgroup's", "files", "containerfs", "cgroup", 4.0),
+    Goal("one attribute by one process: a file of a mount, to an empty one of FUSE", "files", "containerfs",
+         "floor", 1.3),
+    Goal("one attribute by one process: an empty file of FUSE, to a cgroup's", "files", "floor", "cgroup", None),
+    Goal("make and remove 1,000 containers as directories, to mkdir and rmdir with pids", "files", "mkdir",
+         "mkdir-cgroup", 1.0),
     *(Goal(f"fork with a task's record in {what}: {where}", "stores", store + suffix, "none", None)
       for store, what in (("table", "the table we use"), ("storage", "task storage"),
                           ("hash", "a hash map"), ("array", "an array by pid"))

@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <ctime>
 
-#include "containers/parts.h"
 
 inline double now_ns() {
   timespec time = {};

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <set>
 
+#include "ctnbpf/confirmed.h"
 #include "kernel_test.h"
 #include "ctnbpf/membership.h"
 #include "ctnbpf/attach.h"
@@ -37,6 +38,26 @@ TEST_F(Membership, NewTasksAreInTheRoot) {
   EXPECT_TRUE(members("default:/").contains(::getpid()));
   create("default:/a");
   EXPECT_TRUE(members("default:/a").empty());
+}
+
+/* A task whose number may be another's by now goes back where it was. */
+TEST_F(Membership, WhatIsNotConfirmedGoesBack) {
+  create("default:/a");
+  create("default:/b");
+  Background one = start_in("default:/a", [] { return ::pause(); });
+  auto writer = Writer::open(pins());
+  ASSERT_TRUE(writer);
+  Slot b = slot("default:/b");
+  bool there = false;
+  auto done = attach_confirmed(*writer, b, one.pid(), false, [&]() -> Result<void> {
+    there = members("default:/b").contains(one.pid());
+    return Error{ESRCH, "it is not the one"};
+  });
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, ESRCH);
+  EXPECT_TRUE(there);
+  EXPECT_EQ(members("default:/a"), std::set<pid_t>{one.pid()});
+  EXPECT_TRUE(members("default:/b").empty());
 }
 
 TEST_F(Membership, ChildrenInheritAndStayWhenTheParentMoves) {

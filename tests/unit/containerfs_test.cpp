@@ -1,10 +1,14 @@
 /* containerfs without a kernel: what mount(8) says, who may write, what an inode number is. */
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 
 #include "containerfs/client.h"
+#include "containerfs/held.h"
 #include "containerfs/inode.h"
 #include "containerfs/journal.h"
 #include "containerfs/request.h"
@@ -45,6 +49,23 @@ TEST(ContainerfsRequest, WhatItDoesNotTake) {
   ASSERT_FALSE(unknown);
   EXPECT_NE(unknown.error().what.find("did you mean `numtasks`"), std::string::npos)
       << unknown.error().what;
+}
+
+TEST(ContainerfsHeldTask, IsKnownAsGoneWhateverHasItsNumber) {
+  pid_t child = ::fork();
+  if (child == 0) {
+    ::pause();
+    ::_exit(0);
+  }
+  HeldTask held(child);
+  EXPECT_TRUE(held.there());
+  ::kill(child, SIGKILL);
+  siginfo_t info = {};
+  ::waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT);
+  EXPECT_TRUE(held.there()); /* a zombie has its number */
+  ::waitpid(child, nullptr, 0);
+  EXPECT_FALSE(held.there());
+  EXPECT_FALSE(HeldTask(child).there());
 }
 
 TEST(ContainerfsRights, AsTheKernelReadsAMode) {

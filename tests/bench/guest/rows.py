@@ -3,6 +3,7 @@ drifts does so for all of them. The unit is the guest's clock, which counts inst
 
 import contextlib
 import pathlib
+import subprocess
 
 from world import (ROOT, Cgroup, Driver, Hierarchy, ctnbpf, emit, floor,
                    hold_in_root, hooks, run, settle, up)
@@ -134,6 +135,34 @@ def kill(rounds, children=1000):
                 command("kill", "ctnbpf", number, "ctnbpf", "kill", "b:/present")
 
 
+def files(rounds, reads=2000, containers=1000):
+    """One attribute read through a mount by one process, and containers made and removed as directories; beside the
+    same of cgroups, and a file system that does nothing."""
+    subprocess.run(["modprobe", "fuse"], check=False)
+    up()
+    for name in ("mnt", "floor"):
+        (ROOT / name).mkdir(exist_ok=True)
+    with Hierarchy("numtasks"), Cgroup(1) as group, Driver("fuse_floor", "/floor") as floor_of_fuse:
+        if floor_of_fuse.ready() != "mounted":
+            raise RuntimeError("fuse_floor cannot mount")
+        ctnbpf("mount", "/mnt", "b")
+        try:
+            paths = {"cgroup": group.path / "pids.current", "floor": "/floor/empty",
+                     "containerfs": "/mnt/present/numtasks.current"}
+            with contextlib.ExitStack() as stack:
+                drivers = {config: stack.enter_context(Driver("file_bench", 0, 1, path))
+                           for config, path in paths.items()}
+                for number in range(rounds):
+                    for config, driver in drivers.items():
+                        emit(row="files", config=config, round=number, value=driver.round(reads))
+            for number in range(rounds):
+                command("files", "mkdir-cgroup", number, "cgroup_bench", "cycle", group.parent(), containers)
+                command("files", "mkdir", number, "cgroup_bench", "cycle", "/mnt/present", containers)
+        finally:
+            for name in ("mnt", "floor"):
+                subprocess.run(["umount", ROOT / name], check=True)
+
+
 def stores(rounds, count=800):
     """The record of a task kept in our table, task storage, a hash map, an array by pid."""
     with Driver("fork_bench", 0) as driver:
@@ -157,4 +186,5 @@ RUN = {
     "get": get,
     "attach": attach,
     "kill": kill,
+    "files": files,
 }

@@ -14,7 +14,7 @@ CGROUPS = pathlib.Path("/sys/fs/cgroup")
 ROOT = pathlib.Path("/tmp/bench")  # programs and libraries in RAM: the VM's root waits for the host
 BIN = pathlib.Path(__file__).resolve().parents[3] / "build/release/bin"
 DRIVERS = ["fork_bench", "switch_bench", "open_bench", "exec_bench", "hook_bench", "cgroup_bench",
-           "tasks_bench", "drift_bench"]
+           "tasks_bench", "drift_bench", "file_bench", "fuse_floor"]
 TOOLS = ["/bin/cat", "/bin/sh", "/bin/true"]
 
 
@@ -29,7 +29,7 @@ def emit(**record):
 
 def prepare():
     """A root in RAM for all that is measured, and a quiet kernel."""
-    programs = [str(BIN / name) for name in ["ctnbpf", *DRIVERS] if (BIN / name).exists()] + TOOLS
+    programs = [str(BIN / name) for name in ["ctnbpf", "ctnbpf-fs", *DRIVERS] if (BIN / name).exists()] + TOOLS
     files = set(programs)
     for program in programs:
         for line in subprocess.run(["ldd", program], text=True, capture_output=True).stdout.splitlines():
