@@ -2,7 +2,7 @@
  *
  * Why not task storage or a hash map: an uncontained task must cost next to nothing on every fork
  * and exit, a contained one must not depend on an allocation that can fail, and no path may find a
- * bucket lock busy. docs/design.md has the comparison. */
+ * bucket lock busy. docs/design/membership.md has the comparison. */
 #ifndef CTNBPF_BPF_TASKS_BPF_H
 #define CTNBPF_BPF_TASKS_BPF_H
 

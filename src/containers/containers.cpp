@@ -1,5 +1,5 @@
-/* Hierarchies, and the changes to containers. Looking up is in tree_lookup.cpp, repair in
- * tree_repair.cpp. */
+/* The changes to containers: making, removing and renaming them. Hierarchies are in hierarchies.cpp, looking up is in
+ * tree/lookup.cpp, repair in tree/repair.cpp. */
 #include "ctnbpf/tree.h"
 
 #include <fmt/format.h>

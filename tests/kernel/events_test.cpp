@@ -469,7 +469,7 @@ class AttachTree : public EventTest {};
  * before anyone can look. */
 TEST_F(AttachTree, TakesAllDescendantsAgainstForksAndOrphans) {
   /* On kernel 6.18 sched_process_free does not run for some of these tasks, and their records stay
-   * until the addresses are used again: docs/design.md, "Not there yet". */
+   * until the addresses are used again: docs/design/membership.md, "Stale records". */
   need_level(CTN_LEVEL_FALLBACK);
   if (IsSkipped() || HasFatalFailure()) return;
   create("default:/a");
