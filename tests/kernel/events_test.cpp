@@ -531,6 +531,8 @@ TEST_F(AttachTree, TakesAllDescendantsAgainstForksAndOrphans) {
 /* Who is born in the target has not to be waited for: a tree that never stops forking is moved in a few passes,
  * and the writer lock is held no longer. */
 TEST_F(AttachTree, EndsHoweverManyAreBornInTheTarget) {
+  /* Some 5 on an idle machine, 31 were seen beside other work; who waits for those born inside never ends. */
+  constexpr int kFewPasses = 100;
   need_level(CTN_LEVEL_FALLBACK);
   if (IsSkipped() || HasFatalFailure()) return;
   create("default:/b", {"numtasks.limit=200"});
@@ -564,7 +566,7 @@ TEST_F(AttachTree, EndsHoweverManyAreBornInTheTarget) {
       auto moved = attach_tree(*writer, *tree::find(*writer, place), top.pid());
       EXPECT_TRUE(moved.has_value()) << moved.error().what;
       if (moved) {
-        EXPECT_LE(moved->passes, 16);
+        EXPECT_LE(moved->passes, kFewPasses);
       }
     }
     return load(state().core().forks_inside) > inside;
